@@ -1,0 +1,26 @@
+//! What every service does the same way, and never a business rule: configuration, telemetry, health, the admin
+//! endpoint, serving, draining, and the conduct of a gRPC call.
+//!
+//! A service's `main` parses its flags, builds an [`App`], and hands it to [`Bound::run`]; everything it
+//! runs in the background belongs to the app's [`Background`], which is stopped and joined there.
+
+mod admin;
+pub mod background;
+pub mod call;
+pub mod client;
+pub mod config;
+pub mod deadline;
+pub mod health;
+pub mod healthcheck;
+mod main_loop;
+mod method_metrics;
+pub mod propagation;
+mod serve;
+pub mod status;
+pub mod telemetry;
+mod workers;
+
+pub use background::Background;
+pub use health::{Health, Need};
+pub use main_loop::{run_to_completion, stop_signal};
+pub use serve::{App, Bound, ServeError};

@@ -1,0 +1,30 @@
+//! The process around a service: its runtime, its signals, its exit status.
+
+use std::{fmt::Display, process::ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs a service's main future to its end. An error is printed and makes the exit status 1.
+pub fn run_to_completion<E: Display>(main: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let result = tokio::runtime::Runtime::new().map(|runtime| runtime.block_on(main));
+    let error = match result {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(error) => format!("no runtime: {error}"),
+    };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Waits for SIGTERM or SIGINT, then cancels the token.
+pub async fn stop_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Serving an app: listeners, health, reflection, admin endpoint, and the order of stopping.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{Router, middleware};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    Background, Health, admin,
+    call::{self, Calls},
+    config::ServerConfig,
+    health::Monitor,
+    status, telemetry,
+    workers::Workers,
+};
+
+/// A service, ready to be served.
+pub struct App {
+    /// Its name, in error details and telemetry.
+    pub name: &'static str,
+    /// Its gRPC services and HTTP routes. Health and reflection are added.
+    pub routes: Router,
+    /// What it depends on.
+    pub health: Health,
+    /// What it runs beside its calls; stopped once the last call has been answered.
+    pub background: Background,
+}
+
+/// Serving ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address could not be bound.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// Reflection refused the contracts.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A thread or a runtime could not be made, or a listener died.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The bound addresses of a service that is not serving yet.
+pub struct Bound {
+    config: ServerConfig,
+    listener: TcpListener,
+    admin: TcpListener,
+}
+
+impl Bound {
+    /// Binds the service's and the admin address.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`] names the address.
+    pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
+        let listener = bind(config.listen_addr).await?;
+        let admin = bind(config.admin_addr).await?;
+        Ok(Self { config, listener, admin })
+    }
+
+    /// The address of the gRPC server, with the port that a port of 0 became.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn listen_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is cancelled; then turns NOT_SERVING, drains, and stops the background tasks, all
+    /// within the drain timeout.
+    ///
+    /// # Errors
+    /// When it could not start, or a listener died.
+    pub async fn run(self, app: App, stop: CancellationToken) -> Result<(), ServeError> {
+        status::set_domain(app.name);
+        let (reporter, health_server) = tonic_health::server::health_reporter();
+        let monitor = Monitor::new(app.health, reporter);
+        let routes = with_reflection(Routes::new(health_server))?.into_axum_router().merge(app.routes);
+        let calls = Calls::new(&self.config);
+        let routes = routes.layer(middleware::from_fn_with_state(calls, call::conduct));
+
+        let mut chores = Background::default();
+        chores.start("metrics upkeep", upkeep);
+        let probing = monitor.clone();
+        chores.start("dependency probes", |stop| probing.run(stop));
+        tracing::info!(grpc = %self.listen_addr()?, admin = %self.admin.local_addr()?, "serving");
+        let admin = Workers::start("admin", 1, &self.config, &admin::router(monitor.clone()))?;
+        let workers = Workers::start("server", self.config.server_threads, &self.config, &routes)?;
+
+        let served = tokio::select! {
+            served = workers.deal(self.listener, &self.config) => served,
+            served = admin.deal(self.admin, &self.config) => served,
+            () = stop.cancelled() => Ok(()),
+        };
+        let deadline = Instant::now() + self.config.drain_timeout;
+        monitor.drain().await;
+        workers.drain(deadline).await;
+        app.background.stop(deadline.saturating_duration_since(Instant::now())).await;
+        admin.drain(deadline).await;
+        chores.stop(deadline.saturating_duration_since(Instant::now())).await;
+        tracing::info!("stopped");
+        Ok(served?)
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(addr).await.map_err(|error| ServeError::Bind(addr, error))
+}
+
+fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+}
+
+async fn upkeep(stop: CancellationToken) {
+    let mut interval = tokio::time::interval(Duration::from_secs(5));
+    while stop.run_until_cancelled(interval.tick()).await.is_some() {
+        telemetry::upkeep_metrics();
+    }
+}

@@ -1,0 +1,182 @@
+//! The error model of every service: a gRPC status with google.rpc details, one `ErrorInfo` always.
+
+use std::{sync::OnceLock, time::Duration};
+
+use tonic::{Code, Status, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// `ErrorInfo.domain` of every error that this process answers with: the name of the app.
+static DOMAIN: OnceLock<&'static str> = OnceLock::new();
+
+pub(crate) fn set_domain(domain: &'static str) {
+    // A second app in the same process (only tests do that) keeps the first name.
+    let _ = DOMAIN.set(domain);
+}
+
+/// An error on its way to a client. Nothing in it is secret: causes belong into the log.
+#[derive(Debug)]
+pub struct Error {
+    code: Code,
+    message: String,
+    details: ErrorDetails,
+    metadata: MetadataMap,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// The path as in the proto, such as `snippet.tags[3]`.
+    pub field: String,
+    /// What would be right.
+    pub description: String,
+}
+
+/// The limit that a denied request ran into.
+#[derive(Debug, Clone)]
+pub struct ExceededQuota {
+    /// Who was limited, as a descriptor in words.
+    pub subject: String,
+    /// The rule's name.
+    pub rule: String,
+    /// Requests allowed.
+    pub limit: u64,
+    /// Requests left.
+    pub remaining: u64,
+    /// Until the same request could pass.
+    pub retry_after: Duration,
+    /// Until the limit is whole again.
+    pub reset_after: Duration,
+}
+
+impl Error {
+    /// An error with a machine-readable reason in `UPPER_SNAKE_CASE` and a message for people.
+    pub fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
+        let mut details = ErrorDetails::new();
+        let domain = DOMAIN.get().copied().unwrap_or("unknown");
+        details.set_error_info(reason, domain, std::collections::HashMap::new());
+        Self { code, message: message.into(), details, metadata: MetadataMap::new() }
+    }
+
+    /// INVALID_ARGUMENT with a violation for each field that is wrong.
+    pub fn invalid_argument(violations: impl IntoIterator<Item = FieldViolation>) -> Self {
+        let violations: Vec<_> = violations.into_iter().collect();
+        let message =
+            violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>();
+        let mut error = Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", message.join("; "));
+        for violation in violations {
+            error.details.add_bad_request_violation(violation.field, violation.description);
+        }
+        error
+    }
+
+    /// UNIMPLEMENTED for a field whose time has not come, naming it.
+    pub fn field_unimplemented(field: &str) -> Self {
+        let mut error = Self::new(
+            Code::Unimplemented,
+            "FIELD_NOT_SUPPORTED",
+            format!("{field}: not supported yet; leave it unset"),
+        );
+        error.details.add_bad_request_violation(field, "not supported yet; leave it unset");
+        error
+    }
+
+    /// RESOURCE_EXHAUSTED with RetryInfo, QuotaFailure, and the `retry-after` and `ratelimit-*` metadata.
+    pub fn rate_limited(quota: &ExceededQuota) -> Self {
+        let mut error =
+            Self::new(Code::ResourceExhausted, "RATE_LIMITED", format!("over the limit {:?}", quota.rule));
+        error.details.set_retry_info(Some(quota.retry_after));
+        error.details.add_quota_failure_violation(
+            &quota.subject,
+            format!("{}: {} allowed, try again in {:?}", quota.rule, quota.limit, quota.retry_after),
+        );
+        error.set_metadata("retry-after", ceil_seconds(quota.retry_after));
+        error.set_metadata("ratelimit-limit", quota.limit);
+        error.set_metadata("ratelimit-remaining", quota.remaining);
+        error.set_metadata("ratelimit-reset", ceil_seconds(quota.reset_after));
+        error
+    }
+
+    /// UNAVAILABLE with RetryInfo: something that the call needs is away.
+    pub fn unavailable(reason: &str, message: impl Into<String>, retry_after: Duration) -> Self {
+        let mut error = Self::new(Code::Unavailable, reason, message);
+        error.details.set_retry_info(Some(retry_after));
+        error
+    }
+
+    fn set_metadata(&mut self, key: &'static str, value: u64) {
+        self.metadata.insert(key, value.into());
+    }
+}
+
+/// Whole seconds, rounded up, at least 1: a client told to retry after 0 s comes back too early.
+fn ceil_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Status::with_error_details_and_metadata(error.code, error.message, error.details, error.metadata)
+    }
+}
+
+/// The same status with an `ErrorInfo` where it has no details, as what tonic itself refuses has none.
+pub(crate) fn with_error_info(status: Status) -> Status {
+    if status.details().is_empty() {
+        Error::new(status.code(), reason(status.code()), status.message()).into()
+    } else {
+        status
+    }
+}
+
+/// The code's name, as in the gRPC specification.
+pub(crate) fn reason(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_tells_when_to_come_back() {
+        let status: Status = Error::rate_limited(&ExceededQuota {
+            subject: "caller=a".into(),
+            rule: "writes".into(),
+            limit: 60,
+            remaining: 0,
+            retry_after: Duration::from_millis(1),
+            reset_after: Duration::from_millis(1001),
+        })
+        .into();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get("retry-after").unwrap(), "1");
+        assert_eq!(status.metadata().get("ratelimit-reset").unwrap(), "2");
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_millis(1)));
+        assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "caller=a");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "RATE_LIMITED");
+    }
+
+    #[test]
+    fn what_tonic_refuses_gets_an_error_info() {
+        let status = with_error_info(Status::out_of_range("decoded message length too large"));
+        assert_eq!(status.get_details_error_info().unwrap().reason, "OUT_OF_RANGE");
+    }
+}
