@@ -154,7 +154,8 @@ impl Monitor {
         }
     }
 
-    async fn publish(&self) {
+    /// Tells gRPC health what the report says.
+    pub(crate) async fn publish(&self) {
         let report = self.report();
         for (service, any_of) in &self.health.services {
             let serving = report.was_ready && !report.draining && is_up(any_of, &report.down);

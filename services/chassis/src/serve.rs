@@ -81,6 +81,8 @@ impl Bound {
         let calls = Calls::new(&self.config);
         let routes = routes.layer(middleware::from_fn_with_state(calls, call::conduct));
 
+        // Before the first probe nothing is known, and nothing is promised.
+        monitor.publish().await;
         let mut chores = Background::default();
         chores.start("metrics upkeep", upkeep);
         let probing = monitor.clone();

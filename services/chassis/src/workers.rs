@@ -52,7 +52,7 @@ impl Workers {
         name: &str,
         threads: usize,
         config: &ServerConfig,
-        routes: Router,
+        routes: &Router,
     ) -> io::Result<Self> {
         let mut workers = Self { threads: Vec::new(), queues: Vec::new() };
         for index in 0..threads {
