@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Collects what is wrong with a configuration, so that one run reports all of it.
 #[derive(Debug, Default)]
@@ -51,6 +52,23 @@ impl Problems {
             self.push(variable, format_args!("{value:?} is not a whole number from {min} to {max}"));
         }
         parsed
+    }
+
+    /// Checks for a URL of the scheme in `form`, such as `http://HOST:PORT`.
+    pub fn url(&mut self, variable: &str, value: &str, form: &str) -> Option<String> {
+        let scheme = form.split("://").next().unwrap_or_default();
+        let (given, rest) = value.split_once("://").unwrap_or_default();
+        if rest.is_empty() || !given.starts_with(scheme) {
+            // What was given is not repeated: it may hold a password.
+            self.push(variable, format_args!("is required, as {form}"));
+            return None;
+        }
+        Some(value.to_owned())
+    }
+
+    /// Checks for a URL that may hold a password.
+    pub fn secret_url(&mut self, variable: &str, value: &SecretString, form: &str) -> Option<SecretString> {
+        self.url(variable, value.expose_secret(), form).map(SecretString::from)
     }
 
     /// The error that lists everything noted so far.

@@ -6,13 +6,46 @@ use std::{
     time::Duration,
 };
 
+use clap::Args;
+
+use crate::config::{ConfigError, Problems};
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// Address of the service's admin endpoint.
+    #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:9464")]
+    pub admin_addr: String,
+}
+
+/// The service is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthcheckError {
+    /// The address is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Nobody answers within 3 s, or the answer says which dependency is missed.
+    #[error("{0}")]
+    NotReady(#[from] io::Error),
+}
+
+impl HealthcheckArgs {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// When the service is not ready.
+    pub fn run(&self) -> Result<(), HealthcheckError> {
+        let mut problems = Problems::default();
+        let addr = problems.parse("ADMIN_ADDR", &self.admin_addr, "an address such as 0.0.0.0:9464");
+        println!("{}", check(problems.finish(addr)?)?);
+        Ok(())
+    }
+}
+
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Returns what `/readyz` says.
-///
-/// # Errors
-/// When nobody answers within 3 s, or the answer is not 200; the text says which dependency is missed.
-pub fn check(admin_addr: SocketAddr) -> io::Result<String> {
+fn check(admin_addr: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&loopback(admin_addr), TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;

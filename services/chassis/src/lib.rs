@@ -1,7 +1,7 @@
 //! What every service does the same way, and never a business rule: configuration, telemetry, health, the admin
 //! endpoint, serving, draining, and the conduct of a gRPC call.
 //!
-//! A service's `main` parses its flags, builds an [`App`], and hands it to [`Bound::run`]; everything it
+//! A service's `main` parses its flags, builds an [`App`], and hands it to [`serve_until_signal`]; everything it
 //! runs in the background belongs to the app's [`Background`], which is stopped and joined there.
 
 mod admin;
@@ -22,5 +22,5 @@ mod workers;
 
 pub use background::Background;
 pub use health::{Health, Need};
-pub use main_loop::{run_to_completion, stop_signal};
+pub use main_loop::{run_to_completion, serve_until_signal};
 pub use serve::{App, Bound, ServeError};

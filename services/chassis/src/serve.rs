@@ -77,7 +77,9 @@ impl Bound {
         status::set_domain(app.name);
         let (reporter, health_server) = tonic_health::server::health_reporter();
         let monitor = Monitor::new(app.health, reporter);
-        let routes = with_reflection(Routes::new(health_server))?.into_axum_router().merge(app.routes);
+        let routes = with_reflection(Routes::new(health_server))?
+            .into_axum_router()
+            .merge(app.routes.reset_fallback());
         let calls = Calls::new(&self.config);
         let routes = routes.layer(middleware::from_fn_with_state(calls, call::conduct));
 

@@ -105,10 +105,11 @@ impl Telemetry {
     }
 
     /// Sends what is still buffered, for 5 s at most.
-    pub fn shutdown(self) {
-        if let Some(Err(error)) =
-            self.traces.map(|traces| traces.shutdown_with_timeout(Duration::from_secs(5)))
-        {
+    pub async fn shutdown(self) {
+        let Some(traces) = self.traces else { return };
+        // It blocks until the exporter is done, and the exporter needs this runtime.
+        let done = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(Duration::from_secs(5)));
+        if let Ok(Err(error)) = done.await {
             tracing::warn!(%error, "the last traces were not sent");
         }
     }
