@@ -9,7 +9,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{deadline, propagation};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::{deadline, health::ProbeResult, propagation};
 
 /// A channel to another service that connects when it is first needed and again after every loss.
 ///
@@ -33,6 +37,16 @@ pub fn on_behalf(limit: Duration) -> impl Interceptor + Clone {
         propagation::inject_current(|key, value| set(request.metadata_mut(), key, &value));
         Ok(request)
     }
+}
+
+/// Whether the service at the other end says that it is serving; for [`Health::dependency`](crate::Health::dependency).
+///
+/// # Errors
+/// When it can't be reached, or is not serving.
+pub async fn probe(channel: Channel) -> ProbeResult {
+    let response = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+    let status = response.map_err(|status| status.message().to_owned())?.into_inner().status();
+    if status == ServingStatus::Serving { Ok(()) } else { Err("not serving".into()) }
 }
 
 fn set(metadata: &mut MetadataMap, key: &str, value: &str) {
