@@ -1,0 +1,152 @@
+//! The service's flags and environment variables.
+
+use std::path::PathBuf;
+
+use chassis::{
+    config::{ConfigError, Problems, ServerArgs, ServerConfig},
+    healthcheck::HealthcheckArgs,
+    telemetry::{TelemetryArgs, TelemetryConfig},
+};
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+use crate::stores::RedisCountersConfig;
+
+/// Longest key prefix, in bytes.
+const KEY_PREFIX_BYTES_MAX: usize = 64;
+/// Most counters held in memory: with their keys some hundred bytes each.
+const LOCAL_COUNTERS_MAX: u64 = 10_000_000;
+
+/// The ratelimit service: says whether a request may pass, exactly and for all replicas together.
+#[derive(Debug, Parser)]
+#[command(name = "ratelimit", version, args_conflicts_with_subcommands = true)]
+#[command(mut_arg("listen_addr", |arg| arg.default_value("0.0.0.0:50052")))]
+pub struct Cli {
+    /// What to do; serve, if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
+pub enum Command {
+    /// Serve the API (the default).
+    #[command(mut_arg("listen_addr", |arg| arg.default_value("0.0.0.0:50052")))]
+    Serve(ServeArgs),
+    /// Exit 0 if the service on this machine is ready.
+    Healthcheck(HealthcheckArgs),
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    /// File of rules, or folder of .yaml and .yml files, one domain each; unset: the built-in rules.
+    #[arg(long, env = "RATELIMIT_RULES")]
+    ratelimit_rules: Option<PathBuf>,
+    /// Redis that holds the counters, as redis://HOST:PORT; its policy must be noeviction.
+    #[arg(long, env = "COUNTERS_REDIS_URL", hide_env_values = true, default_value = "")]
+    counters_redis_url: SecretString,
+    /// How long a Check waits for Redis before each rule's `on_error` decides.
+    #[arg(long, env = "REDIS_TIMEOUT", default_value = "100ms")]
+    redis_timeout: String,
+    /// What the counters' keys begin with: letters, digits and any of _ . : -
+    #[arg(long, env = "KEY_PREFIX", default_value = "rl")]
+    key_prefix: String,
+    /// Counters held in memory at most, for rules whose `on_error` is local.
+    #[arg(long, env = "LOCAL_COUNTERS_MAX", default_value = "100000")]
+    local_counters_max: String,
+}
+
+/// [`ServeArgs`], validated.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// The server and its limits.
+    pub server: ServerConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// Where the rules are; `None` for those built in.
+    pub rules: Option<PathBuf>,
+    /// Redis.
+    pub counters: RedisCountersConfig,
+    /// Counters held in memory at most.
+    pub local_counters_max: usize,
+}
+
+impl ServeArgs {
+    /// Validates the whole configuration.
+    ///
+    /// # Errors
+    /// Lists every mistake, and what would be right.
+    pub fn validate(self) -> Result<ServeConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let server = self.server.validate(&mut problems);
+        let telemetry = self.telemetry.validate(&mut problems);
+        let url = problems.secret_url("COUNTERS_REDIS_URL", &self.counters_redis_url, "redis://HOST:PORT");
+        let timeout = problems.duration("REDIS_TIMEOUT", &self.redis_timeout);
+        if !is_key_prefix(&self.key_prefix) {
+            problems.push("KEY_PREFIX", "must have 1 to 64 letters, digits or any of _ . : -");
+        }
+        let local = problems.within("LOCAL_COUNTERS_MAX", &self.local_counters_max, 1, LOCAL_COUNTERS_MAX);
+        let config = move || {
+            Some(ServeConfig {
+                server: server?,
+                telemetry: telemetry?,
+                // Compose files and the like pass a variable that is unset as empty.
+                rules: self.ratelimit_rules.filter(|path| !path.as_os_str().is_empty()),
+                counters: RedisCountersConfig { url: url?, key_prefix: self.key_prefix, timeout: timeout? },
+                local_counters_max: usize::try_from(local?).ok()?,
+            })
+        };
+        problems.finish(config())
+    }
+}
+
+/// Braces would take the place of the hash tag that keeps a subject's keys together.
+fn is_key_prefix(prefix: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=KEY_PREFIX_BYTES_MAX).contains(&prefix.len()) && prefix.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn validate(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
+        Cli::try_parse_from([&["ratelimit"], flags].concat()).unwrap().serve.validate()
+    }
+
+    #[test]
+    fn a_url_is_enough() {
+        let config = validate(&["--counters-redis-url=redis://h:6379"]).unwrap();
+        assert_eq!(config.server.listen_addr.port(), 50052);
+        assert_eq!(config.counters.timeout, Duration::from_millis(100));
+        assert!(config.rules.is_none());
+    }
+
+    #[test]
+    fn every_mistake_is_reported_and_no_secret_printed() {
+        let flags = [
+            "--counters-redis-url=hunter2",
+            "--redis-timeout=0s",
+            "--key-prefix={a}",
+            "--local-counters-max=0",
+        ];
+        let error = validate(&flags).unwrap_err().to_string();
+        for variable in ["COUNTERS_REDIS_URL", "REDIS_TIMEOUT", "KEY_PREFIX", "LOCAL_COUNTERS_MAX"] {
+            assert!(error.contains(variable), "{error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+        let config = validate(&["--counters-redis-url=redis://u:hunter2@h"]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

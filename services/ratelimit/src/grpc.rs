@@ -1,0 +1,35 @@
+//! The gRPC services.
+
+mod envoy;
+mod input;
+mod ratelimit;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use rpc::{
+    envoy::service::ratelimit::v3::rate_limit_service_server as envoy_server,
+    ratelimit::v1::rate_limit_service_server as ratelimit_server,
+};
+use tonic::service::Routes;
+
+pub use envoy::EnvoyRateLimit;
+pub use ratelimit::RateLimit;
+
+use crate::Limiter;
+
+/// The name of the limiter's own service, as gRPC health knows it.
+pub const SERVICE_NAME: &str = ratelimit_server::SERVICE_NAME;
+
+/// Room for the largest Check: 16 descriptors of 16 entries, each with a key of 256 and a value of 1024 bytes.
+const REQUEST_BYTES_MAX: usize = 512 * 1024;
+
+/// Serves that limiter.
+pub fn routes(limiter: Arc<Limiter>) -> Router {
+    let ratelimit = ratelimit_server::RateLimitServiceServer::new(RateLimit::new(limiter))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let envoy = envoy_server::RateLimitServiceServer::new(EnvoyRateLimit)
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    Routes::new(ratelimit).add_service(envoy).into_axum_router()
+}

@@ -1,0 +1,16 @@
+//! The rate limit service: exact limits for all replicas together, counted in Redis; or, as a library, in memory.
+//!
+//! A [`Limiter`] finds the rules for a request and has a [`stores::CounterStore`] charge their counters; [`grpc`] serves
+//! it.
+
+pub mod clock;
+#[cfg(feature = "redis")]
+pub mod config;
+mod decisions;
+pub mod grpc;
+pub mod limiter;
+pub mod rules;
+pub mod startup;
+pub mod stores;
+
+pub use limiter::{CheckError, Descriptor, Limiter, Outcome, RuleStatus};

@@ -1,0 +1,118 @@
+//! Where the rules come from: a file, a folder, or what is built in.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ratelimit_core::{
+    RuleSet,
+    rules::{RuleErrors, RuleFile},
+};
+
+const BUILT_IN: &str = include_str!("../rules/snippets.yaml");
+
+/// The rules could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file or folder could not be read.
+    #[error("cannot read the rules at {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder holds no file that ends in .yaml or .yml.
+    #[error("there is no .yaml or .yml file in {0}")]
+    Empty(PathBuf),
+    /// They are not valid.
+    #[error(transparent)]
+    Invalid(#[from] RuleErrors),
+}
+
+/// Loads a file, or each `.yaml` and `.yml` file of a folder; or else the rules that are built in.
+pub fn load(path: Option<&Path>) -> Result<RuleSet, LoadError> {
+    let Some(path) = path else { return built_in() };
+    let paths = if path.is_dir() { yaml_files(path)? } else { vec![path.to_owned()] };
+    let files = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(RuleSet::load(&files)?)
+}
+
+fn built_in() -> Result<RuleSet, LoadError> {
+    let file = RuleFile { name: "the built-in rules".into(), text: BUILT_IN.into() };
+    Ok(RuleSet::load(&[file])?)
+}
+
+fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let unreadable = |source| LoadError::Read { path: folder.to_owned(), source };
+    let entries =
+        fs::read_dir(folder).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(is_yaml).collect();
+    paths.sort();
+    if paths.is_empty() { Err(LoadError::Empty(folder.to_owned())) } else { Ok(paths) }
+}
+
+fn read(path: &Path) -> Result<RuleFile, LoadError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    Ok(RuleFile { name: path.display().to_string(), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(rules: &RuleSet, domain: &str, entries: &[(&str, &str)]) -> Vec<u64> {
+        let matched = rules.domain(domain).unwrap().matching(entries.iter().copied()).iter();
+        matched
+            .map(|rule| match rule.policy {
+                ratelimit_core::Policy::Limited(algorithm) => algorithm.limit(),
+                ratelimit_core::Policy::Unlimited => u64::MAX,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_built_in_limits_writes() {
+        let rules = load(None).unwrap();
+        assert_eq!(limits(&rules, "snippets", &[("tier", "free"), ("caller", "ann")]), [60]);
+        assert_eq!(limits(&rules, "snippets", &[("tier", "anonymous"), ("caller", "192.0.2.1")]), [60]);
+        assert_eq!(limits(&rules, "snippets", &[("tier", "premium"), ("caller", "ann")]), [300]);
+    }
+
+    #[test]
+    fn the_example_limits_per_key_and_per_address() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/examples");
+        let rules = load(Some(&folder)).unwrap();
+        for (tier, limit) in [("free", 10), ("premium", 50)] {
+            assert_eq!(limits(&rules, "api", &[("tier", tier), ("api_key", "k")]), [limit]);
+            assert_eq!(limits(&rules, "api", &[("tier", tier), ("address", "192.0.2.1")]), [limit]);
+        }
+    }
+
+    #[test]
+    fn a_folder_is_one_domain_a_file_and_other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(load(Some(folder.path())), Err(LoadError::Empty(_))));
+        for (name, text) in [("a.yaml", "domain: a"), ("b.yml", "domain: b"), ("notes.txt", "domain: [")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let rules = load(Some(folder.path())).unwrap();
+        assert_eq!(rules.domains().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
+        fs::write(folder.path().join("c.yaml"), "domain: a\nlimit: 3").unwrap();
+        let error = load(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("c.yaml:2:1: unknown field `limit`"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        assert!(
+            load(Some(Path::new("/nowhere/rules.yaml")))
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere/rules.yaml")
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! Puts the limiter together: for its own process, and for the embedded mode.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    Limiter,
+    rules::{self, LoadError},
+    stores::MemoryCounters,
+};
+
+#[cfg(feature = "redis")]
+mod process;
+
+#[cfg(feature = "redis")]
+pub use process::run;
+
+/// A limiter that counts in this process, up to `counters_max` subjects; by the rules at that path, or those built in.
+///
+/// # Errors
+/// When the rules can't be loaded.
+pub fn embedded(rules: Option<&Path>, counters_max: usize) -> Result<Arc<Limiter>, LoadError> {
+    Ok(Arc::new(Limiter::new(rules::load(rules)?, Arc::new(MemoryCounters::new(counters_max)))))
+}

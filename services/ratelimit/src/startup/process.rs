@@ -1,0 +1,57 @@
+//! The service's own process, counting in Redis.
+
+use std::{path::PathBuf, sync::Arc};
+
+use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
+
+use crate::{
+    Limiter,
+    config::{Cli, Command, ServeArgs},
+    grpc, rules,
+    stores::{CounterStore, Fallback, MemoryCounters, RedisCounters, RedisCountersConfig, StoreError},
+};
+
+const NAME: &str = "ratelimit";
+
+/// Does what the command line says.
+///
+/// # Errors
+/// For a person to read.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve(args).await,
+        Command::Healthcheck(args) => Ok(args.run()?),
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.validate()?;
+    let rules = rules::load(config.rules.as_deref())?;
+    let telemetry = Telemetry::install(NAME, config.telemetry)?;
+    log_rules(config.rules.as_ref(), rules.version());
+    let bound = Bound::bind(config.server).await?;
+    let counters = counters(config.counters, config.local_counters_max)?;
+    let app = app(Arc::new(Limiter::new(rules, counters.clone())), counters);
+    Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
+}
+
+fn log_rules(path: Option<&PathBuf>, version: &str) {
+    let path = path.map_or_else(|| "built in".to_owned(), |path| path.display().to_string());
+    tracing::info!(path, version, "rules loaded");
+}
+
+/// Redis may be away: it is reached for with the first Check or probe.
+fn counters(config: RedisCountersConfig, local_max: usize) -> Result<Arc<dyn CounterStore>, StoreError> {
+    let local = MemoryCounters::new(local_max);
+    Ok(Arc::new(Fallback::new(RedisCounters::new(config)?, local)))
+}
+
+fn app(limiter: Arc<Limiter>, counters: Arc<dyn CounterStore>) -> App {
+    let redis = move || {
+        let counters = counters.clone();
+        async move { counters.ping().await.map_err(Into::into) }
+    };
+    // Without Redis the limiter answers by each rule's on_error, so its service depends on nothing.
+    let health = Health::new().dependency("redis", Need::ToStart, redis).service(grpc::SERVICE_NAME, &[]);
+    App { error_domain: NAME, routes: grpc::routes(limiter), health, background: Background::default() }
+}

@@ -1,0 +1,100 @@
+//! The names of counters.
+
+use std::{fmt, fmt::Write as _, sync::Arc};
+
+use ratelimit_core::{Algorithm, Rule};
+
+/// Names one rule's counter of one subject, such as `{8:snippets4:tier4:free6:caller3:ann}6:writes:fixed_window:60:...`.
+///
+/// Whose counter it is, the domain and the descriptor, comes first and in braces, so that a Redis Cluster keeps a subject's
+/// counters together. Every part that comes from outside has its length before it, so that no two subjects have the same
+/// name. The rule is named with its parameters: a changed limit begins anew rather than with another's count.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CounterKey(Arc<str>);
+
+impl CounterKey {
+    /// The counter of `rule`, which counts by `algorithm`, for the descriptor in that domain.
+    pub fn new<'a>(
+        domain: &str,
+        entries: impl IntoIterator<Item = (&'a str, &'a str)>,
+        rule: &Rule,
+        algorithm: &Algorithm,
+    ) -> Self {
+        let mut key = String::with_capacity(128);
+        key.push('{');
+        push(&mut key, domain);
+        for (name, value) in entries {
+            push(&mut key, name);
+            push(&mut key, value);
+        }
+        key.push('}');
+        push(&mut key, &rule.name);
+        let (limit, capacity) = (algorithm.limit(), algorithm.capacity());
+        // Writing to a string can't fail.
+        let _ = write!(key, ":{}:{limit}:{capacity}:{}", algorithm.name(), algorithm.period().as_micros());
+        Self(key.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CounterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn push(key: &mut String, part: &str) {
+    let _ = write!(key, "{}:{part}", part.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, time::Duration};
+
+    use ratelimit_core::{OnError, Policy, algorithm::FixedWindow, algorithm::TokenBucket};
+
+    use super::*;
+
+    fn key(domain: &str, entries: &[(&str, &str)], name: &str, algorithm: Algorithm) -> CounterKey {
+        let rule = Rule {
+            name: name.into(),
+            policy: Policy::Limited(algorithm),
+            shadow: false,
+            on_error: OnError::Local,
+        };
+        CounterKey::new(domain, entries.iter().copied(), &rule, &algorithm)
+    }
+
+    fn window(limit: u64, seconds: u64) -> Algorithm {
+        Algorithm::FixedWindow(FixedWindow::new(limit, Duration::from_secs(seconds)).unwrap())
+    }
+
+    #[test]
+    fn no_two_subjects_or_limits_share_a_counter() {
+        let bucket = Algorithm::TokenBucket(TokenBucket::new(60, Duration::from_secs(60), 60).unwrap());
+        let keys = [
+            key("d", &[("a", "b"), ("c", "d")], "r", window(60, 60)),
+            key("d", &[("a", "b"), ("c", "e")], "r", window(60, 60)),
+            key("d", &[("a", "b1:c"), ("d", "")], "r", window(60, 60)),
+            key("d", &[("a", "b1:c1:d")], "r", window(60, 60)),
+            key("d1:a", &[("b", "c")], "r", window(60, 60)),
+            key("d", &[("a", "b")], "r", window(60, 60)),
+            key("d", &[("a", "b")], "r", window(61, 60)),
+            key("d", &[("a", "b")], "r", window(60, 61)),
+            key("d", &[("a", "b")], "s", window(60, 60)),
+            key("d", &[("a", "b")], "r", bucket),
+            key("d", &[("a", "b}1:r")], "r", window(60, 60)),
+        ];
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn the_subject_is_the_hash_tag() {
+        let key = key("snippets", &[("caller", "ann")], "writes", window(60, 60));
+        assert_eq!(key.as_str(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60:60000000");
+    }
+}

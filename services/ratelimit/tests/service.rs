@@ -1,0 +1,285 @@
+//! The service as its clients see it, on real Redis.
+
+// A test fails by panicking, also in what its tests share.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::{path::Path, time::Duration};
+
+use rpc::ratelimit::v1::{
+    Algorithm, CheckRequest, CheckResponse, Descriptor, ListRulesRequest, RefundRequest, descriptor::Entry,
+    rate_limit_service_client::RateLimitServiceClient,
+};
+use stack::{Redis, RedisPolicy, Service, ServiceBuilder, StartedWhen};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+type Client = RateLimitServiceClient<Channel>;
+
+/// Longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn builder(redis_url: &str, key_prefix: &str) -> ServiceBuilder {
+    Service::builder("ratelimit", env!("CARGO_BIN_EXE_ratelimit").into())
+        .env("COUNTERS_REDIS_URL", redis_url)
+        .env("KEY_PREFIX", key_prefix)
+}
+
+/// A service on the shared Redis; patient, since the tests share few cores with many servers.
+fn shared(key_prefix: &str) -> ServiceBuilder {
+    builder(stack::shared().counters_redis_url(), key_prefix).env("REDIS_TIMEOUT", "5s")
+}
+
+async fn client(service: &Service) -> Client {
+    let channel = Endpoint::from_shared(service.grpc_url()).unwrap().connect().await.unwrap();
+    RateLimitServiceClient::new(channel)
+}
+
+fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
+    let entry = |(key, value): &(&str, &str)| Entry { key: (*key).into(), value: (*value).into() };
+    Descriptor { entries: entries.iter().map(entry).collect(), cost: 0 }
+}
+
+fn write_by(tier: &str, caller: &str) -> CheckRequest {
+    check("snippets", &[("tier", tier), ("caller", caller)])
+}
+
+fn check(domain: &str, entries: &[(&str, &str)]) -> CheckRequest {
+    CheckRequest { domain: domain.into(), descriptors: vec![descriptor(entries)], ..Default::default() }
+}
+
+async fn ask(client: &mut Client, request: &CheckRequest) -> CheckResponse {
+    client.check(request.clone()).await.unwrap().into_inner()
+}
+
+async fn refused(client: &mut Client, request: CheckRequest) -> Status {
+    client.check(request).await.unwrap_err()
+}
+
+fn violated_fields(status: &Status) -> Vec<String> {
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    violations.into_iter().map(|violation| violation.field).collect()
+}
+
+fn rules_file(folder: &Path, text: &str) -> String {
+    let path = folder.join("rules.yaml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn of_70_writes_60_pass() {
+    let service = shared(&stack::unique("writes")).start().await.unwrap();
+    let mut client = client(&service).await;
+    let mut answers = Vec::new();
+    for _ in 0..70 {
+        answers.push(ask(&mut client, &write_by("free", "ann")).await);
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.allowed).count(), 60);
+    assert_eq!((answers[0].statuses[0].remaining, answers[59].statuses[0].remaining), (59, 0));
+    let denied = &answers[69];
+    let status = &denied.statuses[0];
+    assert_eq!((status.rule.as_str(), status.limit, status.allowed), ("writes", 60, false));
+    assert_eq!((status.algorithm(), status.descriptor_index), (Algorithm::FixedWindow, 0));
+    assert_eq!(denied.retry_after, status.retry_after);
+    assert!((1..=60).contains(&denied.retry_after.unwrap().seconds), "{denied:?}");
+    assert!(ask(&mut client, &write_by("premium", "ann")).await.allowed, "another rule has its own count");
+    assert!(ask(&mut client, &write_by("free", "bob")).await.allowed, "another caller has its own count");
+    for (outcome, count) in [("allowed", 62.0), ("denied", 10.0)] {
+        let selector = format!("ratelimit_decisions_total{{domain=\"snippets\",outcome=\"{outcome}\"}}");
+        assert!((service.metric(&selector).await.unwrap() - count).abs() < 0.1, "{selector}");
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_share_the_count() {
+    let prefix = stack::unique("replicas");
+    let (one, two) = tokio::try_join!(shared(&prefix).start(), shared(&prefix).start()).unwrap();
+    let mut clients = [client(&one).await, client(&two).await];
+    let mut admitted = 0;
+    for call in 0..70 {
+        admitted += u32::from(ask(&mut clients[call % 2], &write_by("free", "ann")).await.allowed);
+    }
+    assert_eq!(admitted, 60);
+}
+
+#[tokio::test]
+async fn what_no_rule_matches_passes() {
+    let service = shared(&stack::unique("unmatched")).start().await.unwrap();
+    let mut client = client(&service).await;
+    for request in [check("nowhere", &[("a", "b")]), check("snippets", &[("a", "b")])] {
+        let answer = ask(&mut client, &request).await;
+        assert!(answer.allowed && answer.statuses.is_empty() && answer.retry_after.is_none());
+    }
+    let selector = r#"ratelimit_decisions_total{domain="unknown",rule="none"}"#;
+    assert!((service.metric(selector).await.unwrap() - 1.0).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn a_peek_looks_and_a_cost_counts() {
+    let service = shared(&stack::unique("peek")).start().await.unwrap();
+    let mut client = client(&service).await;
+    let mut request = write_by("free", "ann");
+    request.descriptors[0].cost = 50;
+    assert_eq!(ask(&mut client, &request).await.statuses[0].remaining, 10);
+    request.peek = true;
+    for _ in 0..3 {
+        let answer = ask(&mut client, &request).await;
+        assert_eq!((answer.allowed, answer.statuses[0].remaining), (false, 10));
+    }
+    // The same subject twice in one Check is charged the sum.
+    let mut twice = write_by("free", "ann");
+    twice.descriptors.push(twice.descriptors[0].clone());
+    let answer = ask(&mut client, &twice).await;
+    let told: Vec<_> =
+        answer.statuses.iter().map(|status| (status.descriptor_index, status.remaining)).collect();
+    assert_eq!(told, [(0, 8), (1, 8)]);
+}
+
+#[tokio::test]
+async fn bad_input_names_every_field() {
+    let service = shared(&stack::unique("input")).start().await.unwrap();
+    let mut client = client(&service).await;
+
+    let status = refused(&mut client, CheckRequest::default()).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(violated_fields(&status), ["domain", "descriptors"]);
+    assert_eq!(status.get_details_error_info().unwrap().domain, "ratelimit");
+
+    let mut request = check("snippets", &[("tier", "free"), ("", "")]);
+    request.descriptors.push(descriptor(&[]));
+    request.descriptors.push(descriptor(&[("k", &"v".repeat(1025))]));
+    let fields = violated_fields(&refused(&mut client, request).await);
+    assert_eq!(
+        fields,
+        ["descriptors[0].entries[1].key", "descriptors[1].entries", "descriptors[2].entries[0].value"]
+    );
+
+    let mut too_many = check("snippets", &[("k", "v"); 17]);
+    too_many.descriptors = vec![too_many.descriptors[0].clone(); 17];
+    let fields = violated_fields(&refused(&mut client, too_many).await);
+    assert_eq!(
+        (fields.len(), fields[0].as_str(), fields[1].as_str()),
+        (17, "descriptors", "descriptors[0].entries")
+    );
+
+    let mut costly = write_by("free", "ann");
+    costly.descriptors.insert(0, descriptor(&[("k", "v")]));
+    costly.descriptors[1].cost = 61;
+    assert_eq!(violated_fields(&refused(&mut client, costly).await), ["descriptors[1].cost"]);
+}
+
+#[tokio::test]
+async fn what_is_not_served_yet_says_so() {
+    let service = shared(&stack::unique("later")).start().await.unwrap();
+    let mut client = client(&service).await;
+    let request = CheckRequest { request_id: "a".into(), ..write_by("free", "ann") };
+    let status = refused(&mut client, request).await;
+    assert_eq!(
+        (status.code(), violated_fields(&status)),
+        (Code::Unimplemented, vec!["request_id".to_owned()])
+    );
+    let status = client.refund(RefundRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "Refund is not served yet"));
+}
+
+#[tokio::test]
+async fn the_rules_in_force_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules_file(
+        folder.path(),
+        "domain: shop\ndescriptors:\n  - key: caller\n    limits:\n      \
+         - {name: calls, algorithm: token_bucket, limit: 10, period: 2s, burst: 3, shadow_mode: true}\n",
+    );
+    let service = shared(&stack::unique("list")).env("RATELIMIT_RULES", rules).start().await.unwrap();
+    let mut client = client(&service).await;
+    let listed = client.list_rules(ListRulesRequest::default()).await.unwrap().into_inner();
+    let [rule] = listed.rules.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((rule.domain.as_str(), rule.rule.as_str(), rule.shadow), ("shop", "calls", true));
+    assert_eq!((rule.algorithm(), rule.limit, rule.burst), (Algorithm::TokenBucket, 10, 3));
+    assert_eq!(rule.period.unwrap().seconds, 2);
+    assert!(!listed.version.is_empty());
+    let elsewhere = client.list_rules(ListRulesRequest { domain: "snippets".into() }).await.unwrap();
+    assert!(elsewhere.into_inner().rules.is_empty());
+}
+
+const BY_ON_ERROR: &str = "
+domain: shop
+descriptors:
+  - {key: open, limits: [{limit: 2, period: 1h, on_error: allow}]}
+  - {key: local, limits: [{limit: 2, period: 1h, on_error: local}]}
+  - {key: closed, limits: [{limit: 2, period: 1h, on_error: deny}]}
+";
+
+#[tokio::test]
+async fn with_redis_dead_each_rule_goes_by_its_on_error_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
+    let rules = rules_file(folder.path(), BY_ON_ERROR);
+    let builder = builder(redis.url(), "rl").env("RATELIMIT_RULES", rules).env("REDIS_TIMEOUT", "5s");
+    let service = builder.start().await.unwrap();
+    let mut client = client(&service).await;
+    let [open, local, closed] = ["open", "local", "closed"].map(|key| check("shop", &[(key, "x")]));
+    assert!(ask(&mut client, &closed).await.allowed);
+
+    redis.kill();
+    for local_passes in [true, true, false] {
+        assert!(ask(&mut client, &open).await.allowed);
+        assert_eq!(ask(&mut client, &local).await.allowed, local_passes);
+    }
+    let status = refused(&mut client, closed.clone()).await;
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the limit can't be checked now"));
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    assert!(service.metric(r#"ratelimit_fallbacks_total{on_error="local"}"#).await.unwrap() > 2.5);
+
+    redis.restart().await.unwrap();
+    let answers = async || Ok(client.clone().check(closed.clone()).await?);
+    let answer = stack::eventually(PATIENCE, answers).await.unwrap().into_inner();
+    assert_eq!((answer.allowed, answer.statuses[0].remaining), (true, 0), "what was charged before is known");
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_not_waited_for() {
+    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
+    let service = builder(redis.url(), "rl").start().await.unwrap();
+    let mut client = client(&service).await;
+    redis.pause();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(3), ask(&mut client, &write_by("free", "ann"))).await;
+    assert!(answer.unwrap().allowed);
+    redis.resume();
+}
+
+#[tokio::test]
+async fn it_starts_with_redis_away_and_becomes_ready_by_itself() {
+    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
+    redis.kill();
+    let service = builder(redis.url(), "rl").started_when(StartedWhen::Live).start().await.unwrap();
+    let ready = stack::http_get(service.admin_addr(), "/readyz").await.unwrap();
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("redis"), "{}", ready.body);
+    redis.restart().await.unwrap();
+    let is_ready =
+        async || stack::http_get(service.admin_addr(), "/readyz").await.is_ok_and(|it| it.status == 200);
+    stack::until("the service is ready", PATIENCE, is_ready).await.unwrap();
+    assert!(ask(&mut client(&service).await, &write_by("free", "ann")).await.allowed);
+}
+
+#[tokio::test]
+async fn invalid_rules_end_the_process_with_file_line_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = rules_file(
+        folder.path(),
+        "domain: shop\ndescriptors:\n  - {key: a, limits: [{limit: 0, period: 1m}]}\n",
+    );
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_ratelimit"))
+        .envs([("COUNTERS_REDIS_URL", "redis://127.0.0.1:1"), ("RATELIMIT_RULES", path.as_str())])
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains(&format!("{path}:3:31: limit must be from 1")), "{error}");
+}

@@ -1,0 +1,45 @@
+//! What the tests of this crate share.
+
+// Each test binary uses its own part of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use ratelimit::stores::{CounterCharge, CounterKey, RedisCounters, RedisCountersConfig};
+use ratelimit_core::{
+    Algorithm, Charge, OnError, Policy, Rule,
+    algorithm::{FixedWindow, TokenBucket},
+};
+
+/// Longest that any condition is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn redis_counters(key_prefix: &str) -> RedisCounters {
+    redis_counters_at(stack::shared().counters_redis_url(), key_prefix)
+}
+
+pub fn redis_counters_at(url: &str, key_prefix: &str) -> RedisCounters {
+    // Tests share two cores with servers: a timeout of production would fail them now and then.
+    let timeout = Duration::from_secs(5);
+    RedisCounters::new(RedisCountersConfig { url: url.into(), key_prefix: key_prefix.into(), timeout })
+        .unwrap()
+}
+
+pub fn fixed_window(limit: u64, period: Duration) -> Algorithm {
+    Algorithm::FixedWindow(FixedWindow::new(limit, period).unwrap())
+}
+
+pub fn token_bucket(limit: u64, period: Duration, burst: u64) -> Algorithm {
+    Algorithm::TokenBucket(TokenBucket::new(limit, period, burst).unwrap())
+}
+
+/// A charge of 1 to that subject's counter.
+pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
+    let policy = Policy::Limited(algorithm);
+    let rule = Rule { name: "rule".into(), policy, shadow: false, on_error: OnError::Deny };
+    CounterCharge {
+        key: CounterKey::new("test", [("subject", subject)], &rule, &algorithm),
+        charge: Charge { algorithm, cost: 1, shadow: false },
+        on_error: OnError::Deny,
+    }
+}
