@@ -1,0 +1,66 @@
+//! Connecting and declaring, against a real broker.
+
+#![allow(clippy::expect_used, reason = "a test may")]
+
+use std::time::{Duration, Instant};
+
+use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT, topology};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use secrecy::SecretString;
+use stack::RabbitMq;
+
+async fn open(url: &str) -> Result<BrokerConnection, BrokerError> {
+    BrokerConnection::open(&SecretString::from(url), "test").await
+}
+
+#[tokio::test]
+async fn the_topology_is_declared_as_often_as_one_likes() {
+    let vhost = stack::shared().amqp_vhost().await;
+    let mut connection = open(vhost.url()).await.expect("connected");
+    for _ in 0..2 {
+        let channel = connection.channel().await.expect("a channel");
+        topology::declare(&channel).await.expect("declared");
+    }
+    let channel = connection.channel().await.expect("a channel");
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    for queue in [topology::BATCHES_QUEUE, topology::DEAD_QUEUE] {
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        assert_eq!(declared.expect("it is there").message_count(), 0);
+    }
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_channel_is_noticed() {
+    let vhost = stack::shared().amqp_vhost().await;
+    let mut connection = open(vhost.url()).await.expect("connected");
+    let channel = connection.channel().await.expect("a channel");
+    // The broker closes a channel that asks for what is not there.
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("missing".into(), passive, FieldTable::default()).await.expect_err("not there");
+    let ended = tokio::time::timeout(Duration::from_secs(10), connection.ended(&channel)).await;
+    assert!(ended.expect("noticed").to_string().contains("NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn no_failure_prints_the_password() {
+    let vhost = stack::shared().amqp_vhost().await;
+    let (_, host) = vhost.url().split_once('@').expect("credentials");
+    let wrong = format!("amqp://stack:hunter2@{host}");
+    for url in [wrong.as_str(), "hunter2", "http://user:hunter2@host", "amqp://user:hunter2@127.0.0.1:1/%2f"]
+    {
+        let Err(error) = open(url).await else { unreachable!("nobody is let in") };
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_broker_is_given_up_on() {
+    let rabbitmq = RabbitMq::start().await.expect("a broker");
+    rabbitmq.pause();
+    let since = Instant::now();
+    assert!(matches!(open(rabbitmq.url()).await, Err(BrokerError::Timeout("connect"))));
+    assert!(since.elapsed() < 2 * OPERATION_TIMEOUT, "took {:?}", since.elapsed());
+    rabbitmq.resume();
+    open(rabbitmq.url()).await.expect("connected").close().await;
+}

@@ -1,0 +1,145 @@
+//! The worker's flags and environment variables.
+
+use chassis::{
+    config::{ConfigError, Problems, ServerArgs, ServerConfig},
+    healthcheck::HealthcheckArgs,
+    telemetry::{TelemetryArgs, TelemetryConfig},
+};
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+use crate::Settings;
+
+/// The counter worker: adds the views that come through RabbitMQ up in Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "counter-worker", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; serve, if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
+pub enum Command {
+    /// Consume view batches (the default).
+    Serve(ServeArgs),
+    /// Bring the schema `views` up to date, then exit.
+    Migrate(DatabaseArgs),
+    /// Exit 0 if the worker on this machine is ready.
+    Healthcheck(HealthcheckArgs),
+}
+
+/// The database.
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// Postgres, as postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "")]
+    pub database_url: SecretString,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// RabbitMQ, as amqp://USER:PASSWORD@HOST:PORT/VHOST.
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, default_value = "")]
+    amqp_url: SecretString,
+    /// How long the first batch of a commit waits for others.
+    #[arg(long, env = "FLUSH_INTERVAL", default_value = "200ms")]
+    flush_interval: String,
+    /// How many batches are committed without waiting longer.
+    #[arg(long, env = "FLUSH_BATCHES_MAX", default_value = "256")]
+    flush_batches_max: String,
+}
+
+/// [`ServeArgs`], validated.
+#[derive(Debug)]
+pub struct Config {
+    /// Where health and metrics are served.
+    pub server: ServerConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// Postgres.
+    pub database_url: SecretString,
+    /// RabbitMQ.
+    pub amqp_url: SecretString,
+    /// How batches are gathered.
+    pub settings: Settings,
+}
+
+impl DatabaseArgs {
+    /// Validates; what is wrong is noted in `problems`.
+    pub fn validate(&self, problems: &mut Problems) -> Option<SecretString> {
+        problems.secret_url("DATABASE_URL", &self.database_url, "postgres://USER:PASSWORD@HOST/DATABASE")
+    }
+}
+
+impl ServeArgs {
+    /// Validates all of it.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn validate(self) -> Result<Config, ConfigError> {
+        let mut problems = Problems::default();
+        let server = self.server.validate(&mut problems);
+        let telemetry = self.telemetry.validate(&mut problems);
+        let database_url = self.database.validate(&mut problems);
+        let amqp_url =
+            problems.secret_url("AMQP_URL", &self.amqp_url, "amqp://USER:PASSWORD@HOST:PORT/VHOST");
+        let flush_interval = problems.duration("FLUSH_INTERVAL", &self.flush_interval);
+        // AMQP counts a prefetch, of twice as many, in 16 bits.
+        let batches_max = problems.within("FLUSH_BATCHES_MAX", &self.flush_batches_max, 1, 10_000);
+        let config = move || {
+            let flush_batches_max = usize::try_from(batches_max?).ok()?;
+            Some(Config {
+                server: server?,
+                telemetry: telemetry?,
+                database_url: database_url?,
+                amqp_url: amqp_url?,
+                settings: Settings { flush_interval: flush_interval?, flush_batches_max },
+            })
+        };
+        problems.finish(config())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URLS: [&str; 2] =
+        ["--database-url=postgres://u:hunter2@h/d", "--amqp-url=amqp://u:hunter2@h:5672/%2f"];
+
+    fn validate(flags: &[&str]) -> Result<Config, ConfigError> {
+        let cli = Cli::try_parse_from([&["counter-worker"], flags].concat()).expect("flags");
+        cli.serve.validate()
+    }
+
+    #[test]
+    fn two_urls_are_enough() {
+        let config = validate(&URLS).expect("valid");
+        assert_eq!(config.settings.flush_batches_max, Settings::default().flush_batches_max);
+        assert_eq!(config.settings.flush_interval, Settings::default().flush_interval);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_and_no_secret_printed() {
+        let flags = ["--database-url=hunter2", "--amqp-url=http://u:hunter2@h", "--flush-batches-max=0"];
+        let error = validate(&flags).expect_err("invalid").to_string();
+        for variable in ["DATABASE_URL", "AMQP_URL", "FLUSH_BATCHES_MAX"] {
+            assert!(error.contains(variable), "{error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!format!("{:?}", validate(&URLS)).contains("hunter2"));
+    }
+}

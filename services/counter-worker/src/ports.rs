@@ -1,0 +1,134 @@
+//! What the worker needs from the outside: a queue of batches and a store of totals.
+
+use std::{error::Error, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Batch;
+
+/// The W3C trace context headers that came with a message, names in lower case.
+pub type TraceHeaders = Vec<(String, String)>;
+
+/// The cause of a failure, for the log.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Keeps the totals, and remembers which batches they contain.
+#[async_trait]
+pub trait TotalsStore: Send + Sync + 'static {
+    /// Whether the store can be reached and its schema is there.
+    ///
+    /// # Errors
+    /// When it is not ready; each of them may pass.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Adds the batches to the totals, all in one transaction, leaving out those that were added before. Safe to
+    /// repeat after any error, also when the outcome is unknown. A total stops at `i64::MAX`.
+    ///
+    /// # Errors
+    /// When nothing is known to have been committed.
+    async fn apply(&self, batches: &[Batch]) -> Result<Applied, StoreError>;
+
+    /// Forgets up to `limit` of the batches that were applied longer than `age` ago, and says how many. If one
+    /// of them were delivered once more, it would count again.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// What [`TotalsStore::apply`] has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Batches that the totals did not contain before.
+    pub new_batches: u64,
+    /// Batches that they did, a repetition within the same call included.
+    pub duplicates: u64,
+    /// The views added.
+    pub views: u64,
+}
+
+impl Applied {
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn new(batches: usize, new: usize, views: u64) -> Self {
+        let duplicates = batches.saturating_sub(new);
+        Self { new_batches: new as u64, duplicates: duplicates as u64, views }
+    }
+}
+
+/// Why a store did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, is too busy, or is not set up as it must be.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// Its tables are not there, or not all of them.
+    #[error("the schema is missing or old: run `counter-worker migrate`")]
+    NotMigrated,
+    /// It works, and refuses this very data.
+    #[error("the store refuses the data: {0}")]
+    Refused(#[source] Cause),
+}
+
+impl StoreError {
+    /// Whether the same call can succeed later, with nothing changed about its arguments.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+}
+
+/// A queue that delivers every batch at least once.
+#[async_trait]
+pub trait BatchQueue: Send + 'static {
+    /// Waits until the queue delivers, for as long as that takes; `None` once `stop` is cancelled or no
+    /// message can ever come again. `lost` is why the last subscription failed, so that the queue can pace
+    /// its attempts.
+    async fn subscribe(
+        &mut self,
+        lost: Option<QueueError>,
+        stop: &CancellationToken,
+    ) -> Option<Box<dyn Subscription>>;
+}
+
+/// Deliveries of a queue, in order. What is neither acknowledged nor rejected when it fails, is closed or
+/// dropped, is delivered again.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next delivery; `None` when no more will come. Safe to drop while waiting.
+    ///
+    /// # Errors
+    /// When the subscription is lost.
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError>;
+
+    /// Settles the delivery `tag` and all before it that are still open: their effect is safe. `tag` is open.
+    ///
+    /// # Errors
+    /// When the subscription is lost.
+    async fn ack_up_to(&mut self, tag: u64) -> Result<(), QueueError>;
+
+    /// Settles the delivery `tag` alone, as one that can never be applied: it goes to the dead letters.
+    ///
+    /// # Errors
+    /// When the subscription is lost.
+    async fn reject(&mut self, tag: u64) -> Result<(), QueueError>;
+
+    /// Ends the subscription in good order.
+    async fn close(self: Box<Self>);
+}
+
+/// A message from the queue, not looked into yet.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Names the delivery within its subscription; later ones have higher tags.
+    pub tag: u64,
+    /// An encoded `views.v1.ViewBatch`, it is hoped.
+    pub payload: Bytes,
+    /// The publisher's trace context.
+    pub trace: TraceHeaders,
+}
+
+/// A subscription that failed: its open deliveries will come again.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct QueueError(#[from] pub Cause);

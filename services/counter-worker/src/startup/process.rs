@@ -1,0 +1,68 @@
+//! The worker's own process, on Postgres and RabbitMQ.
+
+use std::{future::ready, sync::Arc};
+
+use chassis::{App, Background, Bound, Health, Need, config::Problems, telemetry::Telemetry};
+use secrecy::SecretString;
+
+use super::start;
+use crate::{
+    Settings,
+    adapters::{amqp::AmqpQueue, postgres::PostgresTotals},
+    config::{Cli, Command, DatabaseArgs, ServeArgs},
+    ports::{StoreError, TotalsStore as _},
+};
+
+const NAME: &str = "counter-worker";
+
+/// Does what the command line says.
+///
+/// # Errors
+/// For a person to read.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve(args).await,
+        Command::Migrate(args) => migrate(&args).await,
+        Command::Healthcheck(args) => Ok(args.run()?),
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.validate()?;
+    let telemetry = Telemetry::install(NAME, config.telemetry)?;
+    let bound = Bound::bind(config.server).await?;
+    let app = app(&config.database_url, config.amqp_url, config.settings)?;
+    Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
+}
+
+async fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
+    let mut problems = Problems::default();
+    let url = args.validate(&mut problems);
+    PostgresTotals::migrate(&problems.finish(url)?).await?;
+    println!("the schema views is up to date");
+    Ok(())
+}
+
+/// A dependency that is away is waited for; only a malformed address is an error.
+fn app(database_url: &SecretString, amqp_url: SecretString, settings: Settings) -> Result<App, StoreError> {
+    let store = Arc::new(PostgresTotals::new(database_url)?);
+    let queue = AmqpQueue::new(amqp_url, prefetch(settings));
+    let mut background = Background::default();
+    let status = start(store.clone(), queue, settings, &mut background);
+    let postgres = move || {
+        let store = store.clone();
+        async move { store.ready().await.map_err(Into::into) }
+    };
+    let rabbitmq = move || ready(status.check().map_err(Into::into));
+    let health = Health::new().dependency("postgres", Need::ToStart, postgres).dependency(
+        "rabbitmq",
+        Need::ToStart,
+        rabbitmq,
+    );
+    Ok(App { error_domain: NAME, routes: axum::Router::new(), health, background })
+}
+
+/// While one flush is being committed the next one arrives.
+fn prefetch(settings: Settings) -> u16 {
+    u16::try_from(settings.flush_batches_max.saturating_mul(2)).unwrap_or(u16::MAX)
+}
