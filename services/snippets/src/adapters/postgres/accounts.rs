@@ -1,0 +1,106 @@
+use super::{
+    super::sql::{self, parsed},
+    database::{Database, store_error},
+};
+use crate::{
+    domain::{Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, DisplayName, KeyHash, to_micros},
+    ports::{AccountError, AccountStore, StoreError},
+};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{Error, Row as _, postgres::PgRow};
+
+const CREATE_ACCOUNT: &str = "insert into snippets.accounts (id, display_name, tier, disabled, create_time)
+    values ($1, $2, $3, $4, $5)";
+const GET_ACCOUNT: &str =
+    "select id, display_name, tier, disabled, create_time from snippets.accounts where id = $1";
+// Selecting from the accounts tells an unknown account without provoking the foreign key.
+const CREATE_API_KEY: &str = "insert into snippets.api_keys
+        (id, account_id, display_name, hash, create_time, expire_time, revoke_time)
+    select $1, accounts.id, $3, $4, $5, $6, $7 from snippets.accounts where accounts.id = $2
+    returning id";
+const REVOKE_API_KEY: &str =
+    "update snippets.api_keys set revoke_time = coalesce(revoke_time, $2) where id = $1 returning id";
+const FIND_BY_KEY_HASH: &str = "select
+        accounts.id, accounts.display_name, accounts.tier, accounts.disabled, accounts.create_time,
+        keys.id as key_id, keys.display_name as key_display_name, keys.create_time as key_create_time,
+        keys.expire_time as key_expire_time, keys.revoke_time as key_revoke_time
+    from snippets.api_keys keys join snippets.accounts on accounts.id = keys.account_id
+    where keys.hash = $1";
+
+/// Accounts and keys in the tables `snippets.accounts` and `snippets.api_keys`.
+#[derive(Debug, Clone)]
+pub struct PostgresAccountStore(Database);
+
+impl PostgresAccountStore {
+    /// Over this database.
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+}
+
+#[async_trait]
+impl AccountStore for PostgresAccountStore {
+    async fn create_account(&self, account: &Account) -> Result<(), StoreError> {
+        let query = sqlx::query(CREATE_ACCOUNT)
+            .bind(account.id.0)
+            .bind(account.display_name.as_str())
+            .bind(sql::from_tier(account.tier))
+            .bind(account.disabled)
+            .bind(to_micros(account.create_time));
+        self.0.fetch_all(query).await.map(drop).map_err(store_error)
+    }
+
+    async fn get_account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let row = self.0.fetch_optional(sqlx::query(GET_ACCOUNT).bind(id.0)).await.map_err(store_error)?;
+        row.as_ref().map(to_account).transpose().map_err(store_error)
+    }
+
+    async fn create_api_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), AccountError> {
+        let query = sqlx::query(CREATE_API_KEY)
+            .bind(key.id.0)
+            .bind(key.account_id.0)
+            .bind(key.display_name.as_str())
+            .bind(hash.as_bytes())
+            .bind(to_micros(key.create_time))
+            .bind(key.expire_time.map(to_micros))
+            .bind(key.revoke_time.map(to_micros));
+        let created = self.0.fetch_optional(query).await.map_err(store_error)?;
+        created.map(drop).ok_or(AccountError::NotFound)
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId, now: DateTime<Utc>) -> Result<(), AccountError> {
+        let query = sqlx::query(REVOKE_API_KEY).bind(id.0).bind(to_micros(now));
+        let revoked = self.0.fetch_optional(query).await.map_err(store_error)?;
+        revoked.map(drop).ok_or(AccountError::NotFound)
+    }
+
+    async fn find_by_key_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Account)>, StoreError> {
+        let query = sqlx::query(FIND_BY_KEY_HASH).bind(hash.as_bytes());
+        let row = self.0.fetch_optional(query).await.map_err(store_error)?;
+        row.as_ref().map(to_key_and_account).transpose().map_err(store_error)
+    }
+}
+
+fn to_key_and_account(row: &PgRow) -> Result<(ApiKey, Account), Error> {
+    let account = to_account(row)?;
+    let key = ApiKey {
+        id: ApiKeyId(row.try_get("key_id")?),
+        account_id: account.id,
+        display_name: parsed(ApiKeyName::parse(row.try_get::<&str, _>("key_display_name")?))?,
+        create_time: row.try_get("key_create_time")?,
+        expire_time: row.try_get("key_expire_time")?,
+        revoke_time: row.try_get("key_revoke_time")?,
+    };
+    Ok((key, account))
+}
+
+fn to_account(row: &PgRow) -> Result<Account, Error> {
+    Ok(Account {
+        id: AccountId(row.try_get("id")?),
+        display_name: parsed(DisplayName::parse(row.try_get::<&str, _>("display_name")?))?,
+        tier: sql::to_tier(row.try_get("tier")?)?,
+        disabled: row.try_get("disabled")?,
+        create_time: row.try_get("create_time")?,
+    })
+}

@@ -1,0 +1,20 @@
+use super::super::sql;
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{Connection as _, PgConnection};
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+
+/// Brings the schema `snippets` up to date. Doing so twice, also at once, is the same as once: an advisory
+/// lock lets one in at a time.
+pub async fn migrate(url: &SecretString) -> anyhow::Result<()> {
+    let mut connection =
+        PgConnection::connect(url.expose_secret()).await.context("connecting to the database")?;
+    let mut migrator = sql::migrator(MIGRATIONS);
+    // The counter worker migrates in the same database: each service keeps its own book.
+    migrator.create_schema("snippets");
+    migrator.dangerous_set_table_name("snippets._sqlx_migrations");
+    migrator.run_direct(None, &mut connection, false).await.context("migrating the schema snippets")?;
+    connection.close().await.context("closing the connection")
+}

@@ -1,0 +1,145 @@
+//! Copies of snippets in Redis, shared by all replicas.
+
+mod breaker;
+mod encoding;
+
+use super::lifetime;
+use crate::{
+    domain::{Snippet, SnippetId, Version},
+    ports::{CacheEntry, CacheError, Cause, SnippetCache},
+};
+use async_trait::async_trait;
+use breaker::Breaker;
+use redis::{
+    AsyncCommands as _, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How to reach the cache.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `redis://user:password@host:port/`.
+    pub url: SecretString,
+    /// What every key begins with.
+    pub key_prefix: String,
+    /// How long a command may take, connecting included. The store is not much slower, so that waiting longer
+    /// gains nothing.
+    pub command_timeout: Duration,
+}
+
+impl Options {
+    /// Keys begin with `snippets:v1`, and commands take up to 200 ms.
+    pub fn new(url: SecretString) -> Self {
+        Self { url, key_prefix: "snippets:v1".to_owned(), command_timeout: Duration::from_millis(200) }
+    }
+}
+
+/// A cache in Redis. Reading is one GET; writing is one script, so that comparing versions and storing are one
+/// step. Cloning shares the connection.
+#[derive(Clone)]
+pub struct RedisSnippetCache {
+    connection: ConnectionManager,
+    key_prefix: String,
+    command_timeout: Duration,
+    breaker: Arc<Breaker>,
+    put: Script,
+    invalidate: Script,
+}
+
+impl RedisSnippetCache {
+    /// Connects on first use, and again whenever the connection breaks. Fails on a malformed URL. Has to be
+    /// called within a runtime.
+    pub fn new(options: &Options) -> anyhow::Result<Self> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(options.command_timeout))
+            .set_response_timeout(Some(options.command_timeout))
+            // A caller does not wait for another try: the next command makes one.
+            .set_number_of_retries(0);
+        let client = Client::open(connection_info(&options.url)?)?;
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client, config)?,
+            key_prefix: options.key_prefix.clone(),
+            command_timeout: options.command_timeout,
+            breaker: Arc::new(Breaker::new()),
+            put: Script::new(include_str!("../../../lua/put.lua")),
+            invalidate: Script::new(include_str!("../../../lua/invalidate.lua")),
+        })
+    }
+
+    /// Succeeds when Redis answers.
+    pub async fn check(&self) -> Result<(), CacheError> {
+        let mut connection = self.connection.clone();
+        self.bounded(async move { connection.ping::<()>().await }).await
+    }
+
+    fn key(&self, id: &SnippetId) -> String {
+        format!("{}:{id}", self.key_prefix)
+    }
+
+    /// A Redis that hangs costs one command its timeout now and then, not every command.
+    async fn bounded<T>(
+        &self,
+        command: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, CacheError> {
+        if !self.breaker.lets_through() {
+            return Err(CacheError::Unavailable("it hung a moment ago".into()));
+        }
+        let result = match timeout(self.command_timeout, command).await {
+            Ok(result) => result.map_err(|error| (error.is_timeout(), Cause::from(error))),
+            Err(elapsed) => Err((true, Cause::from(elapsed))),
+        };
+        match &result {
+            Err((true, _)) => self.breaker.hung(),
+            Ok(_) | Err((false, _)) => self.breaker.answered(),
+        }
+        result.map_err(|(_, cause)| CacheError::Unavailable(cause))
+    }
+
+    /// Runs a script on the key of `id`; whether it stored the entry.
+    async fn store(
+        &self,
+        script: &Script,
+        id: &SnippetId,
+        version: Version,
+        entry: &[u8],
+        lifetime: Duration,
+    ) -> Result<bool, CacheError> {
+        let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        let mut invocation = script.key(self.key(id));
+        invocation.arg(version.get()).arg(entry).arg(lifetime_ms);
+        let mut connection = self.connection.clone();
+        self.bounded(async move { invocation.invoke_async(&mut connection).await }).await
+    }
+}
+
+#[async_trait]
+impl SnippetCache for RedisSnippetCache {
+    async fn get(&self, id: &SnippetId) -> Result<CacheEntry, CacheError> {
+        let (key, mut connection) = (self.key(id), self.connection.clone());
+        let entry: Option<Vec<u8>> = self.bounded(async move { connection.get(key).await }).await?;
+        entry.map_or(Ok(CacheEntry::Miss), |entry| encoding::decode(*id, &entry))
+    }
+
+    async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
+        let entry = encoding::copy(snippet);
+        self.store(&self.put, &snippet.id, snippet.version, &entry, lifetime::of_copy()).await
+    }
+
+    async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError> {
+        let entry = encoding::tombstone(version);
+        self.store(&self.invalidate, id, version, &entry, lifetime::OF_TOMBSTONE).await.map(drop)
+    }
+}
+
+fn connection_info(url: &SecretString) -> Result<ConnectionInfo, RedisError> {
+    // Off by default, and then small commands wait for the acknowledgement of those before them.
+    let settings = TcpSettings::default().set_nodelay(true);
+    // A peer that vanished without a word is given up in seconds; the kernel's own patience is a quarter hour.
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(Duration::from_secs(2));
+    url.expose_secret().into_connection_info().map(|info| info.set_tcp_settings(settings))
+}

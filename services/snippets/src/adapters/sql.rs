@@ -1,0 +1,99 @@
+//! What the two databases have in common.
+
+use crate::{
+    domain::{Tier, Violations, Visibility},
+    ports::StoreError,
+};
+use sqlx::{
+    Error, SqlSafeStr as _,
+    error::DatabaseError,
+    migrate::{Migration, MigrationType, Migrator},
+};
+use std::io::ErrorKind;
+
+/// The migrations as (version, description, SQL), to be applied in order of version.
+///
+/// The `migrate!` macro would do the same, at the price of sqlx's macros and their dependencies.
+pub(super) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = migrations
+        .iter()
+        .map(|&(version, description, sql)| {
+            Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        })
+        .collect();
+    Migrator::with_migrations(migrations)
+}
+
+/// The number of a visibility, as in the proto.
+pub(super) fn from_visibility(visibility: Visibility) -> i16 {
+    match visibility {
+        Visibility::Public => 1,
+        Visibility::Unlisted => 2,
+        Visibility::Private => 3,
+    }
+}
+
+/// The visibility with this number.
+pub(super) fn to_visibility(number: i16) -> Result<Visibility, Error> {
+    match number {
+        1 => Ok(Visibility::Public),
+        2 => Ok(Visibility::Unlisted),
+        3 => Ok(Visibility::Private),
+        _ => Err(corrupt(format!("unknown visibility {number}"))),
+    }
+}
+
+/// The number of a tier, as in the proto.
+pub(super) fn from_tier(tier: Tier) -> i16 {
+    match tier {
+        Tier::Free => 1,
+        Tier::Premium => 2,
+        Tier::Admin => 3,
+    }
+}
+
+/// The tier with this number.
+pub(super) fn to_tier(number: i16) -> Result<Tier, Error> {
+    match number {
+        1 => Ok(Tier::Free),
+        2 => Ok(Tier::Premium),
+        3 => Ok(Tier::Admin),
+        _ => Err(corrupt(format!("unknown tier {number}"))),
+    }
+}
+
+/// A row is an edge like any other: what it holds is parsed, and what does not parse is corrupt.
+pub(super) fn parsed<T>(value: Result<T, impl Into<Violations>>) -> Result<T, Error> {
+    value.map_err(|wrong| Error::Decode(Box::new(wrong.into())))
+}
+
+/// A row that holds what no row may.
+pub(super) fn corrupt(what: impl Into<String>) -> Error {
+    Error::Decode(what.into().into())
+}
+
+/// Sorts what went wrong; `classify_database` knows the database's own codes.
+pub(super) fn classify(
+    error: Error,
+    classify_database: impl FnOnce(&dyn DatabaseError) -> Failure,
+) -> StoreError {
+    let failure = match &error {
+        Error::PoolTimedOut | Error::PoolClosed => Failure::Unavailable,
+        Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => Failure::Unavailable,
+        Error::Io(_) | Error::Tls(_) | Error::WorkerCrashed => Failure::Indeterminate,
+        Error::Database(database) => classify_database(&**database),
+        _ => Failure::Internal,
+    };
+    match failure {
+        Failure::Unavailable => StoreError::Unavailable(Box::new(error)),
+        Failure::Indeterminate => StoreError::Indeterminate(Box::new(error)),
+        Failure::Internal => StoreError::Internal(Box::new(error)),
+    }
+}
+
+/// The kinds of [`StoreError`].
+pub(super) enum Failure {
+    Unavailable,
+    Indeterminate,
+    Internal,
+}

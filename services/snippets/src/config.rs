@@ -1,0 +1,211 @@
+//! The service's flags and environment variables.
+
+use std::time::Duration;
+
+use chassis::{
+    config::{ConfigError, Problems, ServerArgs, ServerConfig},
+    healthcheck::HealthcheckArgs,
+    telemetry::{TelemetryArgs, TelemetryConfig},
+};
+use clap::{Args, Parser, Subcommand};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{domain::KeyHash, grpc::TrustedProxies};
+
+/// A bootstrap key shorter than this could be guessed.
+const BOOTSTRAP_KEY_BYTES_MIN: usize = 16;
+
+/// The snippets service: stores and shares text snippets.
+#[derive(Debug, Parser)]
+#[command(name = "snippets", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; serve, if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
+pub enum Command {
+    /// Serve the API (the default).
+    Serve(ServeArgs),
+    /// Bring the schema `snippets` up to date, then exit.
+    Migrate(DatabaseArgs),
+    /// Exit 0 if the service on this machine is ready.
+    Healthcheck(HealthcheckArgs),
+}
+
+/// The database.
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// Postgres, as postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "")]
+    pub database_url: SecretString,
+}
+
+/// What only this service has, wherever its data lies.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// A key that makes its bearer an admin; for making the first accounts. At least 16 characters.
+    #[arg(long, env = "BOOTSTRAP_ADMIN_KEY", hide_env_values = true, default_value = "")]
+    pub bootstrap_admin_key: SecretString,
+    /// Proxies whose x-forwarded-for is believed, as addresses and networks: 10.0.0.0/8,::1.
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "")]
+    pub trusted_proxies: String,
+    /// How often counted views are sent off.
+    #[arg(long, env = "VIEWS_FLUSH_INTERVAL", default_value = "200ms")]
+    pub views_flush_interval: String,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    backends: BackendsArgs,
+}
+
+/// What the service depends on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Dependencies")]
+struct BackendsArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Connections to Postgres at most.
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "16")]
+    database_connections: String,
+    /// Redis that caches snippets, as redis://HOST:PORT; best with the policy allkeys-lru.
+    #[arg(long, env = "CACHE_REDIS_URL", hide_env_values = true, default_value = "")]
+    cache_redis_url: SecretString,
+    /// What the cache's keys begin with.
+    #[arg(long, env = "CACHE_KEY_PREFIX", default_value = "snippets:v1")]
+    cache_key_prefix: String,
+    /// RabbitMQ, as amqp://USER:PASSWORD@HOST:PORT/VHOST.
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, default_value = "")]
+    amqp_url: SecretString,
+    /// The ratelimit service, as http://HOST:PORT.
+    #[arg(long, env = "RATELIMIT_URL", default_value = "")]
+    ratelimit_url: String,
+    /// How long a write waits for the ratelimit service before it passes unchecked.
+    #[arg(long, env = "RATELIMIT_TIMEOUT", default_value = "250ms")]
+    ratelimit_timeout: String,
+}
+
+/// [`ApiArgs`], validated.
+#[derive(Debug)]
+pub struct ApiConfig {
+    /// The hash of the bootstrap admin's key, if there is one.
+    pub bootstrap_admin: Option<KeyHash>,
+    /// Whose `x-forwarded-for` is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// How often counted views are sent off.
+    pub views_flush_interval: Duration,
+}
+
+/// [`ServeArgs`], validated.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// The server and its limits.
+    pub server: ServerConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// What only this service has.
+    pub api: ApiConfig,
+    /// What it depends on.
+    pub backends: BackendsConfig,
+}
+
+/// How to reach what the service depends on.
+#[derive(Debug)]
+pub struct BackendsConfig {
+    /// Postgres.
+    pub database_url: SecretString,
+    /// Connections to Postgres at most.
+    pub database_connections: u32,
+    /// Redis that caches snippets.
+    pub cache_redis_url: SecretString,
+    /// What the cache's keys begin with.
+    pub cache_key_prefix: String,
+    /// RabbitMQ.
+    pub amqp_url: SecretString,
+    /// The ratelimit service.
+    pub ratelimit_url: String,
+    /// How long a write waits for it.
+    pub ratelimit_timeout: Duration,
+}
+
+impl ServeArgs {
+    /// Validates the whole configuration.
+    ///
+    /// # Errors
+    /// Lists every mistake, and what would be right.
+    pub fn validate(self) -> Result<ServeConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let server = self.server.validate(&mut problems);
+        let telemetry = self.telemetry.validate(&mut problems);
+        let api = self.api.validate(&mut problems);
+        let backends = self.backends.validate(&mut problems);
+        let config =
+            || Some(ServeConfig { server: server?, telemetry: telemetry?, api: api?, backends: backends? });
+        problems.finish(config())
+    }
+}
+
+impl BackendsArgs {
+    fn validate(self, problems: &mut Problems) -> Option<BackendsConfig> {
+        let database_url = self.database.validate(problems);
+        let connections = problems.within("DATABASE_CONNECTIONS", &self.database_connections, 1, 1000);
+        let cache_redis_url =
+            problems.secret_url("CACHE_REDIS_URL", &self.cache_redis_url, "redis://HOST:PORT");
+        let amqp_url =
+            problems.secret_url("AMQP_URL", &self.amqp_url, "amqp://USER:PASSWORD@HOST:PORT/VHOST");
+        let ratelimit_url = problems.url("RATELIMIT_URL", &self.ratelimit_url, "http://HOST:PORT");
+        let ratelimit_timeout = problems.duration("RATELIMIT_TIMEOUT", &self.ratelimit_timeout);
+        Some(BackendsConfig {
+            database_url: database_url?,
+            database_connections: u32::try_from(connections?).ok()?,
+            cache_redis_url: cache_redis_url?,
+            cache_key_prefix: self.cache_key_prefix,
+            amqp_url: amqp_url?,
+            ratelimit_url: ratelimit_url?,
+            ratelimit_timeout: ratelimit_timeout?,
+        })
+    }
+}
+
+impl DatabaseArgs {
+    /// Validates; what is wrong is noted in `problems`.
+    pub fn validate(&self, problems: &mut Problems) -> Option<SecretString> {
+        problems.secret_url("DATABASE_URL", &self.database_url, "postgres://USER:PASSWORD@HOST/DATABASE")
+    }
+}
+
+impl ApiArgs {
+    /// Validates; what is wrong is noted in `problems`.
+    pub fn validate(&self, problems: &mut Problems) -> Option<ApiConfig> {
+        let key = self.bootstrap_admin_key.expose_secret();
+        if !key.is_empty() && key.len() < BOOTSTRAP_KEY_BYTES_MIN {
+            problems.push(
+                "BOOTSTRAP_ADMIN_KEY",
+                format_args!("must have at least {BOOTSTRAP_KEY_BYTES_MIN} characters"),
+            );
+        }
+        let expected = "a list of addresses and networks such as 10.0.0.0/8,::1";
+        let trusted_proxies = problems.parse("TRUSTED_PROXIES", &self.trusted_proxies, expected);
+        let views_flush_interval = problems.duration("VIEWS_FLUSH_INTERVAL", &self.views_flush_interval);
+        Some(ApiConfig {
+            bootstrap_admin: (!key.is_empty()).then(|| KeyHash::of(key)),
+            trusted_proxies: trusted_proxies?,
+            views_flush_interval: views_flush_interval?,
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Who is asking.
+
+use super::{Account, AccountId, Tier};
+use std::net::IpAddr;
+
+/// Who sent a request, known before anything else is done with it.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Where from: the peer, or the last untrusted hop behind trusted proxies.
+    pub address: IpAddr,
+    /// As whom.
+    pub identity: Identity,
+}
+
+/// What a caller has proved about itself.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// Nothing: it sent no key.
+    Anonymous,
+    /// It holds a valid key of this account.
+    Account(Account),
+    /// It holds the key that the service was configured with, and is no account.
+    BootstrapAdmin,
+}
+
+impl Caller {
+    /// Its account, if it has one.
+    pub fn account_id(&self) -> Option<AccountId> {
+        match &self.identity {
+            Identity::Account(account) => Some(account.id),
+            Identity::Anonymous | Identity::BootstrapAdmin => None,
+        }
+    }
+
+    /// Whether it sent no key.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.identity, Identity::Anonymous)
+    }
+
+    /// Whether it may do what admins may.
+    pub fn is_admin(&self) -> bool {
+        self.tier() == Some(Tier::Admin)
+    }
+
+    /// What it is entitled to; `None` for an anonymous caller.
+    pub fn tier(&self) -> Option<Tier> {
+        match &self.identity {
+            Identity::Anonymous => None,
+            Identity::Account(account) => Some(account.tier),
+            Identity::BootstrapAdmin => Some(Tier::Admin),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a snippet, an account and a caller are, and who may do what. No I/O crate is used here.
+
+mod access;
+mod account;
+mod api_key;
+mod caller;
+mod clock;
+mod content;
+mod id;
+mod snippet;
+mod tags;
+mod version;
+mod violation;
+
+pub use access::{Action, Denial, authorize, demand_account};
+pub use account::{Account, AccountId, DisplayName, Tier};
+pub use api_key::{ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, KeyHash};
+pub use caller::{Caller, Identity};
+pub use clock::{now, to_micros};
+pub use content::{Body, Language, Title};
+pub use id::SnippetId;
+pub use snippet::{NewSnippet, Snippet, SnippetPatch, Visibility};
+pub use tags::{Tag, Tags};
+pub use version::{Etag, Version};
+pub use violation::{Violation, Violations};

@@ -1,0 +1,114 @@
+//! A snippet, as it is made, kept and changed.
+
+use super::{AccountId, Body, Language, SnippetId, Tags, Title, Version, to_micros};
+use chrono::{DateTime, Utc};
+
+/// Who may read a snippet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Visibility {
+    /// Anybody, and it shows up in lists.
+    Public,
+    /// Anybody who knows the id.
+    #[default]
+    Unlisted,
+    /// Its owner and admins.
+    Private,
+}
+
+/// A snippet as it is stored. Cloning shares the texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// Its name.
+    pub id: SnippetId,
+    /// Its title.
+    pub title: Title,
+    /// The language of its body.
+    pub language: Language,
+    /// The text itself.
+    pub body: Body,
+    /// Its tags.
+    pub tags: Tags,
+    /// Who may read it.
+    pub visibility: Visibility,
+    /// Who may edit it; nobody, when an anonymous caller made it.
+    pub owner: Option<AccountId>,
+    /// When it was made, in whole microseconds.
+    pub create_time: DateTime<Utc>,
+    /// When it was last edited, in whole microseconds.
+    pub update_time: DateTime<Utc>,
+    /// Which edit this is.
+    pub version: Version,
+}
+
+impl Snippet {
+    /// Whether the account owns it.
+    pub fn is_owned_by(&self, account: Option<AccountId>) -> bool {
+        self.owner.is_some() && self.owner == account
+    }
+
+    /// The snippet after an edit at `now`: one version on.
+    #[must_use]
+    pub fn patched(self, patch: SnippetPatch, now: DateTime<Utc>) -> Self {
+        Self {
+            title: patch.title.unwrap_or(self.title),
+            language: patch.language.unwrap_or(self.language),
+            body: patch.body.unwrap_or(self.body),
+            tags: patch.tags.unwrap_or(self.tags),
+            visibility: patch.visibility.unwrap_or(self.visibility),
+            update_time: to_micros(now),
+            version: self.version.next(),
+            ..self
+        }
+    }
+}
+
+/// What is needed to make a snippet.
+#[derive(Debug, Clone)]
+pub struct NewSnippet {
+    /// Its title.
+    pub title: Title,
+    /// The language of its body.
+    pub language: Language,
+    /// The text itself.
+    pub body: Body,
+    /// Its tags.
+    pub tags: Tags,
+    /// Who may read it.
+    pub visibility: Visibility,
+    /// Who will own it.
+    pub owner: Option<AccountId>,
+}
+
+impl NewSnippet {
+    /// The first version of the snippet, made at `now`.
+    pub fn with_id(self, id: SnippetId, now: DateTime<Utc>) -> Snippet {
+        let now = to_micros(now);
+        Snippet {
+            id,
+            title: self.title,
+            language: self.language,
+            body: self.body,
+            tags: self.tags,
+            visibility: self.visibility,
+            owner: self.owner,
+            create_time: now,
+            update_time: now,
+            version: Version::FIRST,
+        }
+    }
+}
+
+/// An edit: what is `Some` replaces what is there.
+#[derive(Debug, Clone, Default)]
+pub struct SnippetPatch {
+    /// The new title.
+    pub title: Option<Title>,
+    /// The new language.
+    pub language: Option<Language>,
+    /// The new body.
+    pub body: Option<Body>,
+    /// The new tags.
+    pub tags: Option<Tags>,
+    /// The new visibility.
+    pub visibility: Option<Visibility>,
+}

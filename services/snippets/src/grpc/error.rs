@@ -1,0 +1,147 @@
+//! Every way in which a call can fail, and the one place that turns it into a gRPC status.
+
+use std::time::Duration;
+
+use chassis::status::{Error, ExceededQuota, FieldViolation};
+use tonic::{Code, Status};
+
+use crate::{
+    domain::{Denial, Violations},
+    ports::{AccountError, ChangeError, InsertError, RateLimitDenial, StoreError},
+};
+
+/// When a client should try again that met a store which is away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(transparent)]
+    Invalid(#[from] Violations),
+    #[error("the field {0} is not supported yet")]
+    FieldUnimplemented(&'static str),
+    #[error("the method is not served yet")]
+    MethodUnimplemented,
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    #[error("no such account or key")]
+    AccountNotFound,
+    #[error("an API key is needed")]
+    KeyNeeded,
+    #[error("the API key is not valid")]
+    KeyInvalid,
+    #[error("only admins may")]
+    AdminsOnly,
+    #[error("the etag is stale")]
+    StaleEtag,
+    #[error("{subject} is over a limit")]
+    RateLimited { subject: String, denial: RateLimitDenial },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a bug: {0}")]
+    Bug(&'static str),
+}
+
+impl From<crate::domain::Violation> for ApiError {
+    fn from(violation: crate::domain::Violation) -> Self {
+        Self::Invalid(violation.into())
+    }
+}
+
+impl From<InsertError> for ApiError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::IdTaken => Self::Bug("no free id was found"),
+            InsertError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound => Denial::NotFound.into(),
+            ChangeError::VersionMismatch => Self::StaleEtag,
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => Self::AccountNotFound,
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        log(&error);
+        public(error).into()
+    }
+}
+
+/// Causes go to the log, never to the client.
+fn log(error: &ApiError) {
+    match error {
+        ApiError::Store(StoreError::Unavailable(cause) | StoreError::Indeterminate(cause)) => {
+            tracing::warn!(%cause, "the store is unavailable");
+        }
+        ApiError::Store(StoreError::Internal(cause)) => tracing::error!(%cause, "the store failed"),
+        ApiError::Bug(what) => tracing::error!(what, "a call met a bug"),
+        _ => {}
+    }
+}
+
+fn public(error: ApiError) -> Error {
+    match error {
+        ApiError::Invalid(violations) => Error::invalid_argument(
+            violations.into_iter().map(|v| FieldViolation { field: v.field, description: v.description }),
+        ),
+        ApiError::FieldUnimplemented(field) => Error::field_unimplemented(field),
+        ApiError::MethodUnimplemented => {
+            Error::new(Code::Unimplemented, "METHOD_NOT_SERVED", "this method is not served yet")
+        }
+        ApiError::Denied(Denial::NotFound) => {
+            Error::new(Code::NotFound, "SNIPPET_NOT_FOUND", "the snippet does not exist")
+        }
+        ApiError::Denied(Denial::PermissionDenied) => {
+            Error::new(Code::PermissionDenied, "NOT_THE_OWNER", "the snippet belongs to somebody else")
+        }
+        ApiError::Denied(Denial::Unauthenticated) | ApiError::KeyNeeded => {
+            Error::new(Code::Unauthenticated, "API_KEY_NEEDED", "this call needs an API key")
+        }
+        ApiError::AccountNotFound => {
+            Error::new(Code::NotFound, "ACCOUNT_NOT_FOUND", "the account or key does not exist")
+        }
+        ApiError::KeyInvalid => {
+            Error::new(Code::Unauthenticated, "API_KEY_INVALID", "the API key is unknown, revoked or expired")
+        }
+        ApiError::AdminsOnly => {
+            Error::new(Code::PermissionDenied, "ADMINS_ONLY", "this call needs an admin's key")
+        }
+        ApiError::StaleEtag => {
+            Error::new(Code::Aborted, "ETAG_STALE", "the snippet was edited since; read it again and retry")
+        }
+        ApiError::RateLimited { subject, denial } => Error::rate_limited(&quota(subject, denial)),
+        ApiError::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
+            Error::unavailable("STORE_UNAVAILABLE", "the store can't be reached; try again", RETRY_AFTER)
+        }
+        ApiError::Store(StoreError::Internal(_)) | ApiError::Bug(_) => {
+            Error::new(Code::Internal, "INTERNAL", "internal error")
+        }
+    }
+}
+
+fn quota(subject: String, denial: RateLimitDenial) -> ExceededQuota {
+    ExceededQuota {
+        subject,
+        rule: denial.rule,
+        limit: denial.limit,
+        remaining: denial.remaining,
+        retry_after: denial.retry_after,
+        reset_after: denial.reset_after,
+    }
+}

@@ -1,0 +1,69 @@
+//! Charges each write to its caller before the request is even decoded.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tonic::Status;
+
+use super::error::ApiError;
+use crate::{
+    domain::{Caller, Identity, now},
+    ports::{RateLimiter, WriteDecision},
+};
+
+const WRITES: [&str; 3] = [
+    "/snippets.v1.SnippetService/CreateSnippet",
+    "/snippets.v1.SnippetService/UpdateSnippet",
+    "/snippets.v1.SnippetService/DeleteSnippet",
+];
+
+/// Middleware: answers a write over its caller's limit. A write that nobody can judge passes.
+pub(super) async fn limit_writes(
+    State(limiter): State<Arc<dyn RateLimiter>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !WRITES.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match check(&*limiter, request.extensions().get()).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => Status::from(error).into_http(),
+    }
+}
+
+async fn check(limiter: &dyn RateLimiter, caller: Option<&Caller>) -> Result<(), ApiError> {
+    let caller = caller.ok_or(ApiError::Bug("the call was not authenticated"))?;
+    match limiter.check_write(caller).await {
+        WriteDecision::Allowed => Ok(()),
+        WriteDecision::Denied(denial) => Err(ApiError::RateLimited { subject: subject(caller), denial }),
+        WriteDecision::Unavailable { reason } => {
+            fail_open(&reason);
+            Ok(())
+        }
+    }
+}
+
+fn subject(caller: &Caller) -> String {
+    match &caller.identity {
+        Identity::Account(account) => format!("account:{}", account.id),
+        Identity::Anonymous | Identity::BootstrapAdmin => format!("address:{}", caller.address),
+    }
+}
+
+/// Counts every write that passed unchecked, and warns at most once a second.
+fn fail_open(reason: &str) {
+    static WARNED_AT: AtomicI64 = AtomicI64::new(0);
+    metrics::counter!("snippets_unchecked_writes_total").increment(1);
+    let second = now().timestamp();
+    if WARNED_AT.swap(second, Ordering::Relaxed) != second {
+        tracing::warn!(reason, "the limiter can't be asked, writes pass unchecked");
+    }
+}

@@ -1,0 +1,66 @@
+//! The gRPC face of the service: who calls, may it write, and the methods themselves.
+
+mod accounts;
+mod authenticate;
+mod client_address;
+mod error;
+mod limit_writes;
+mod messages;
+mod snippets;
+mod update_mask;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use rpc::snippets::v1::{
+    account_service_server::AccountServiceServer, snippet_service_server::SnippetServiceServer,
+};
+use tonic::service::Routes;
+
+use crate::{
+    domain::KeyHash,
+    ports::{AccountStore, RateLimiter, SnippetStore, ViewSink},
+    views::ViewCounts,
+};
+
+pub use client_address::TrustedProxies;
+
+/// Largest request, in bytes: a body of 1 MiB and room to say what is wrong with one that is somewhat larger.
+const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What the API is made of.
+pub struct Api {
+    /// Where snippets are kept.
+    pub snippets: Arc<dyn SnippetStore>,
+    /// Where accounts and keys are kept.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Takes note of views.
+    pub views: Arc<dyn ViewSink>,
+    /// Tells how often a snippet was viewed.
+    pub view_counts: Arc<ViewCounts>,
+    /// Limits writes.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// The hash of the key that makes its bearer an admin, if there is one.
+    pub bootstrap_admin: Option<KeyHash>,
+    /// Whose `x-forwarded-for` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl Api {
+    /// Both services, behind authentication and, for writes, the rate limit.
+    pub fn routes(self) -> Router {
+        let snippets = snippets::Snippets::new(self.snippets, self.views, self.view_counts);
+        let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let accounts = AccountServiceServer::new(accounts::Accounts::new(self.accounts.clone()));
+        let callers = authenticate::Callers {
+            accounts: self.accounts,
+            bootstrap_admin: self.bootstrap_admin,
+            trusted_proxies: self.trusted_proxies,
+        };
+        Routes::new(snippets)
+            .add_service(accounts)
+            .into_axum_router()
+            .layer(middleware::from_fn_with_state(self.limiter, limit_writes::limit_writes))
+            .layer(middleware::from_fn_with_state(Arc::new(callers), authenticate::authenticate))
+    }
+}

@@ -1,0 +1,155 @@
+//! `snippets.v1.SnippetService`.
+
+use std::sync::Arc;
+
+use rpc::snippets::v1 as pb;
+use rpc::snippets::v1::snippet_service_server::SnippetService;
+use tonic::{Request, Response, Status};
+
+use super::{authenticate::caller, error::ApiError, messages, update_mask};
+use crate::{
+    domain::{Action, NewSnippet, Snippet, SnippetId, Version, Violation, authorize, demand_account, now},
+    ports::{InsertError, SnippetStore, ViewSink},
+    views::ViewCounts,
+};
+
+/// Tries for a free id. Two ids collide once in 2^64 pairs, so that a second try is rare and a third a bug.
+const ID_TRIES: usize = 3;
+
+pub(super) struct Snippets {
+    store: Arc<dyn SnippetStore>,
+    views: Arc<dyn ViewSink>,
+    view_counts: Arc<ViewCounts>,
+}
+
+impl Snippets {
+    pub(super) fn new(
+        store: Arc<dyn SnippetStore>,
+        views: Arc<dyn ViewSink>,
+        view_counts: Arc<ViewCounts>,
+    ) -> Self {
+        Self { store, views, view_counts }
+    }
+
+    async fn create(&self, request: Request<pb::CreateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        if !request.request_id.is_empty() {
+            return Err(ApiError::FieldUnimplemented("request_id"));
+        }
+        let snippet = self.insert(messages::new_snippet(request.snippet, &caller)?).await?;
+        Ok(messages::snippet(&snippet, 0, true))
+    }
+
+    async fn insert(&self, new: NewSnippet) -> Result<Snippet, ApiError> {
+        for _ in 0..ID_TRIES {
+            let snippet = new.clone().with_id(SnippetId::generate(), now());
+            match self.store.insert(&snippet).await {
+                Ok(()) => return Ok(snippet),
+                Err(InsertError::IdTaken) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(InsertError::IdTaken.into())
+    }
+
+    async fn get(&self, request: Request<pb::GetSnippetRequest>) -> Result<pb::GetSnippetResponse, ApiError> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let id = SnippetId::parse(&request.id)?;
+        let full = messages::wants_body(request.view)?;
+        let snippet = authorize(Action::Read, self.store.get(&id).await?, &caller)?;
+        let view_count = self.view_counts.get(&id).await;
+        if full && !snippet.is_owned_by(caller.account_id()) {
+            self.views.record(&id);
+        }
+        let not_modified = request.if_none_match == snippet.version.etag().as_str();
+        let snippet = messages::snippet(&snippet, view_count, full && !not_modified);
+        Ok(pb::GetSnippetResponse { snippet: Some(snippet), not_modified })
+    }
+
+    async fn update(&self, request: Request<pb::UpdateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
+        let caller = caller(&request)?;
+        demand_account(Action::Edit, &caller)?;
+        let request = request.into_inner();
+        let message = request.snippet.ok_or_else(|| Violation::new("snippet", "is required"))?;
+        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.id"))?;
+        let expected = expected(&message.etag);
+        let patch = update_mask::patch(message, request.update_mask)?;
+        authorize(Action::Edit, self.store.get(&id).await?, &caller)?;
+        let snippet = self.store.update(&id, &patch, expected, now()).await?;
+        Ok(messages::snippet(&snippet, self.view_counts.get(&id).await, true))
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteSnippetRequest>) -> Result<(), ApiError> {
+        let caller = caller(&request)?;
+        demand_account(Action::Delete, &caller)?;
+        let request = request.into_inner();
+        let id = SnippetId::parse(&request.id)?;
+        authorize(Action::Delete, self.store.get(&id).await?, &caller)?;
+        match self.store.delete(&id, expected(&request.etag)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The version that a client wants to change; none, if it does not care.
+fn expected(etag: &str) -> Option<Version> {
+    (!etag.is_empty()).then(|| Version::of_etag(etag))
+}
+
+#[tonic::async_trait]
+impl SnippetService for Snippets {
+    async fn create_snippet(
+        &self,
+        request: Request<pb::CreateSnippetRequest>,
+    ) -> Result<Response<pb::CreateSnippetResponse>, Status> {
+        let snippet = self.create(request).await?;
+        Ok(Response::new(pb::CreateSnippetResponse { snippet: Some(snippet) }))
+    }
+
+    async fn get_snippet(
+        &self,
+        request: Request<pb::GetSnippetRequest>,
+    ) -> Result<Response<pb::GetSnippetResponse>, Status> {
+        Ok(Response::new(self.get(request).await?))
+    }
+
+    async fn update_snippet(
+        &self,
+        request: Request<pb::UpdateSnippetRequest>,
+    ) -> Result<Response<pb::UpdateSnippetResponse>, Status> {
+        let snippet = self.update(request).await?;
+        Ok(Response::new(pb::UpdateSnippetResponse { snippet: Some(snippet) }))
+    }
+
+    async fn delete_snippet(
+        &self,
+        request: Request<pb::DeleteSnippetRequest>,
+    ) -> Result<Response<pb::DeleteSnippetResponse>, Status> {
+        self.delete(request).await?;
+        Ok(Response::new(pb::DeleteSnippetResponse {}))
+    }
+
+    async fn batch_get_snippets(
+        &self,
+        _: Request<pb::BatchGetSnippetsRequest>,
+    ) -> Result<Response<pb::BatchGetSnippetsResponse>, Status> {
+        Err(ApiError::MethodUnimplemented.into())
+    }
+
+    async fn list_snippets(
+        &self,
+        _: Request<pb::ListSnippetsRequest>,
+    ) -> Result<Response<pb::ListSnippetsResponse>, Status> {
+        Err(ApiError::MethodUnimplemented.into())
+    }
+
+    async fn get_view_stats(
+        &self,
+        _: Request<pb::GetViewStatsRequest>,
+    ) -> Result<Response<pb::GetViewStatsResponse>, Status> {
+        Err(ApiError::MethodUnimplemented.into())
+    }
+}

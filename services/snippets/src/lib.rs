@@ -1,0 +1,10 @@
+//! The snippets service: the public API, its cache, and the counting of views.
+
+pub mod adapters;
+pub mod cached;
+pub mod config;
+pub mod domain;
+pub mod grpc;
+pub mod ports;
+pub mod startup;
+pub mod views;

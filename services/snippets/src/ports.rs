@@ -1,0 +1,226 @@
+//! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
+
+use crate::domain::{
+    Account, AccountId, ApiKey, ApiKeyId, Caller, KeyHash, Snippet, SnippetId, SnippetPatch, Version,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// What went wrong underneath; for the log, never for a client.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, or not in time: trying again later may help. A write was certainly not applied.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// It was lost on the way: trying again later may help, but a write may have been applied.
+    #[error("the store was lost: {0}")]
+    Indeterminate(#[source] Cause),
+    /// A bug or a broken schema: trying again will not help.
+    #[error("the store failed: {0}")]
+    Internal(#[source] Cause),
+}
+
+/// Why a snippet was not inserted.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// The id is in use: take another.
+    #[error("the id is taken")]
+    IdTaken,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a snippet was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such snippet.
+    #[error("no such snippet")]
+    NotFound,
+    /// It was edited since the version that the caller knows.
+    #[error("the snippet has another version")]
+    VersionMismatch,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Keeps snippets.
+#[async_trait]
+pub trait SnippetStore: Send + Sync + 'static {
+    /// Stores a new snippet.
+    async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError>;
+
+    /// The snippet with this id, if there is one.
+    async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError>;
+
+    /// Edits a snippet and returns it as it then is, one version on. With `expected`, only if it still has
+    /// that version: comparing and changing are one step.
+    async fn update(
+        &self,
+        id: &SnippetId,
+        patch: &SnippetPatch,
+        expected: Option<Version>,
+        now: DateTime<Utc>,
+    ) -> Result<Snippet, ChangeError>;
+
+    /// Removes a snippet and returns the version it had. With `expected`, only if it still has that version.
+    async fn delete(&self, id: &SnippetId, expected: Option<Version>) -> Result<Version, ChangeError>;
+}
+
+/// Why an account or a key was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is no such account, or no such key.
+    #[error("no such account or key")]
+    NotFound,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Keeps accounts and their keys.
+#[async_trait]
+pub trait AccountStore: Send + Sync + 'static {
+    /// Stores a new account.
+    async fn create_account(&self, account: &Account) -> Result<(), StoreError>;
+
+    /// The account with this id, if there is one.
+    async fn get_account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
+
+    /// Stores a new key of an existing account, under the hash of its secret.
+    async fn create_api_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), AccountError>;
+
+    /// Ends a key at `now`. A key that was revoked before keeps its time.
+    async fn revoke_api_key(&self, id: ApiKeyId, now: DateTime<Utc>) -> Result<(), AccountError>;
+
+    /// The key with this hash and its account. Whether they are still good is the caller's to check.
+    async fn find_by_key_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Account)>, StoreError>;
+}
+
+/// Reads how often snippets were viewed. Another service writes that.
+#[async_trait]
+pub trait ViewTotals: Send + Sync + 'static {
+    /// The views of each snippet that has any; also while nobody has counted yet.
+    async fn totals(&self, ids: &[SnippetId]) -> Result<HashMap<SnippetId, u64>, StoreError>;
+}
+
+/// What a cache knows about an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheEntry {
+    /// The snippet.
+    Hit(Box<Snippet>),
+    /// It was changed a moment ago; ask the store.
+    Tombstone,
+    /// Nothing.
+    Miss,
+}
+
+/// Why a cache could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// It can't be reached, or not in time.
+    #[error("the cache is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// What it holds can't be read.
+    #[error("the cache holds something unreadable: {0}")]
+    Corrupt(#[source] Cause),
+}
+
+/// Holds copies of snippets under versions, so that a slow reader can't bring an old body back.
+#[async_trait]
+pub trait SnippetCache: Send + Sync + 'static {
+    /// What is known about the id.
+    async fn get(&self, id: &SnippetId) -> Result<CacheEntry, CacheError>;
+
+    /// Stores a copy and returns true, unless a copy of the same or a newer version, or a tombstone of a newer
+    /// version, is there.
+    async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError>;
+
+    /// Replaces what is older than `version` by a tombstone, which refuses older copies for a minute.
+    async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError>;
+}
+
+/// Takes note of views.
+pub trait ViewSink: Send + Sync + 'static {
+    /// Counts one view. Never waits.
+    fn record(&self, id: &SnippetId);
+}
+
+/// Whether a caller may write now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteDecision {
+    /// Yes; it was charged.
+    Allowed,
+    /// No, it has used up a limit.
+    Denied(RateLimitDenial),
+    /// Nobody can tell. The service lets the write through, and says so in a metric and the log.
+    Unavailable {
+        /// What went wrong; for the log.
+        reason: String,
+    },
+}
+
+/// The limit that a caller has used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimitDenial {
+    /// The name of the rule that denies for the longest.
+    pub rule: String,
+    /// After how long the same call can pass; more than zero.
+    pub retry_after: Duration,
+    /// How many calls the rule allows in its period.
+    pub limit: u64,
+    /// How many are left.
+    pub remaining: u64,
+    /// After how long the rule is back at its full limit.
+    pub reset_after: Duration,
+}
+
+/// Limits how often callers write.
+#[async_trait]
+pub trait RateLimiter: Send + Sync + 'static {
+    /// Charges one write to the caller, if its limits allow.
+    async fn check_write(&self, caller: &Caller) -> WriteDecision;
+}
+
+/// A batch of views on its way to the counter worker.
+#[derive(Debug, Clone)]
+pub struct PendingBatch {
+    /// Stays the same however often the batch is sent: the effect is exactly once.
+    pub id: Uuid,
+    /// An encoded `views.v1.ViewBatch`.
+    pub payload: Bytes,
+    /// W3C trace context, as header names and values.
+    pub trace: Vec<(String, String)>,
+}
+
+/// Why a batch is not known to be safe. It may have arrived all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Nobody took it.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// It was turned down.
+    #[error("the broker refused the batch: {0}")]
+    Refused(String),
+}
+
+/// Hands batches of views over.
+#[async_trait]
+pub trait BatchPublisher: Send + Sync + 'static {
+    /// Returns once the batch is safe.
+    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError>;
+}
+
+#[async_trait]
+impl<P: BatchPublisher + ?Sized> BatchPublisher for Arc<P> {
+    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError> {
+        (**self).publish(batch).await
+    }
+}

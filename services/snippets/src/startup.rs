@@ -1,0 +1,56 @@
+//! Puts the service together: for its own process, and for the embedded mode.
+
+use std::sync::Arc;
+
+use axum::Router;
+use chassis::Background;
+
+use crate::{
+    config::ApiConfig,
+    grpc::Api,
+    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetStore, ViewTotals},
+    views::{self, ViewAggregator, ViewCounts, ViewFlusher},
+};
+
+#[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
+mod process;
+
+#[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
+pub use process::run;
+
+/// The adapters that the API stands on.
+pub struct Backends {
+    /// Where snippets are kept, with its cache in front.
+    pub snippets: Arc<dyn SnippetStore>,
+    /// Where accounts and keys are kept.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Where views are added up.
+    pub totals: Arc<dyn ViewTotals>,
+    /// How batches of views get there.
+    pub publisher: Arc<dyn BatchPublisher>,
+    /// Limits writes.
+    pub limiter: Arc<dyn RateLimiter>,
+}
+
+/// The API over these backends; what counts and publishes views is started in the background.
+pub fn build(backends: Backends, config: ApiConfig, background: &mut Background) -> Router {
+    let views = Arc::new(ViewAggregator::default());
+    let view_counts = Arc::new(ViewCounts::new(backends.totals));
+    // Only for people who read the queue; batches are told apart by their ids.
+    let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
+    options.interval = config.views_flush_interval;
+    let flusher = ViewFlusher::new(views.clone(), backends.publisher, options);
+    let refreshed = view_counts.clone();
+    background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
+    background.start("view flusher", |stop| flusher.run(stop));
+    let api = Api {
+        snippets: backends.snippets,
+        accounts: backends.accounts,
+        views,
+        view_counts,
+        limiter: backends.limiter,
+        bootstrap_admin: config.bootstrap_admin,
+        trusted_proxies: config.trusted_proxies,
+    };
+    api.routes()
+}

@@ -1,0 +1,117 @@
+//! The service in its own process: Postgres, Redis, RabbitMQ, and the ratelimit service.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
+use tonic::transport::Channel;
+
+use super::{Backends, build};
+use crate::{
+    adapters::{
+        amqp::AmqpBatchPublisher,
+        postgres::{self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresViewTotals},
+        ratelimit,
+        redis_cache::{self, RedisSnippetCache},
+    },
+    cached::CachedSnippets,
+    config::{ApiConfig, BackendsConfig, Cli, Command, DatabaseArgs, ServeArgs},
+};
+
+/// How long connecting to the ratelimit service may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Does what the command line says.
+///
+/// # Errors
+/// When the configuration is not valid, or what it names can't be used.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        None => serve(cli.serve).await,
+        Some(Command::Serve(args)) => serve(args).await,
+        Some(Command::Migrate(args)) => migrate(&args).await,
+        Some(Command::Healthcheck(args)) => Ok(args.run()?),
+    }
+}
+
+async fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
+    let mut problems = chassis::config::Problems::default();
+    let url = args.validate(&mut problems);
+    postgres::migrate(&problems.finish(url)?).await?;
+    println!("the schema snippets is up to date");
+    Ok(())
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.validate()?;
+    let telemetry = Telemetry::install("snippets", config.telemetry)?;
+    let bound = Bound::bind(config.server).await?;
+    let app = Dependencies::new(&config.backends)?.into_app(config.api);
+    Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
+}
+
+/// Everything that the service depends on; nothing is connected yet.
+struct Dependencies {
+    database: Database,
+    cache: RedisSnippetCache,
+    publisher: Arc<AmqpBatchPublisher>,
+    ratelimit: Channel,
+    ratelimit_timeout: Duration,
+}
+
+impl Dependencies {
+    fn new(config: &BackendsConfig) -> anyhow::Result<Self> {
+        let mut options = postgres::Options::new(config.database_url.clone());
+        options.connections_max = config.database_connections;
+        let mut cache = redis_cache::Options::new(config.cache_redis_url.clone());
+        cache.key_prefix.clone_from(&config.cache_key_prefix);
+        Ok(Self {
+            database: Database::new(&options)?,
+            cache: RedisSnippetCache::new(&cache)?,
+            publisher: Arc::new(AmqpBatchPublisher::new(config.amqp_url.clone())),
+            ratelimit: chassis::client::channel(&config.ratelimit_url, CONNECT_TIMEOUT)?,
+            ratelimit_timeout: config.ratelimit_timeout,
+        })
+    }
+
+    fn into_app(self, api: ApiConfig) -> App {
+        let mut background = Background::default();
+        let health = self.health();
+        let publisher = self.publisher.clone();
+        background.start("view publisher", |stop| async move { publisher.run(stop).await });
+        let snippets = PostgresSnippetStore::new(self.database.clone());
+        let snippets = Arc::new(CachedSnippets::new(snippets, self.cache));
+        let invalidations = snippets.clone();
+        background.start("cache invalidations", |stop| async move { invalidations.run(stop).await });
+        let backends = Backends {
+            snippets,
+            accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
+            totals: Arc::new(PostgresViewTotals::new(self.database)),
+            publisher: self.publisher,
+            limiter: Arc::new(ratelimit::limiter(self.ratelimit, self.ratelimit_timeout)),
+        };
+        let routes = build(backends, api, &mut background);
+        App { error_domain: "snippets", routes, health, background }
+    }
+
+    fn health(&self) -> Health {
+        let (database, cache) = (self.database.clone(), self.cache.clone());
+        let (publisher, ratelimit) = (self.publisher.clone(), self.ratelimit.clone());
+        Health::new()
+            .dependency("postgres", Need::ToStart, move || {
+                let database = database.clone();
+                async move { Ok(database.check().await?) }
+            })
+            .dependency("cache", Need::Degrades, move || {
+                let cache = cache.clone();
+                async move { Ok(cache.check().await?) }
+            })
+            .dependency("rabbitmq", Need::Degrades, move || {
+                let connected = publisher.connected();
+                async move { if connected { Ok(()) } else { Err("not connected".into()) } }
+            })
+            .dependency("ratelimit", Need::Degrades, move || chassis::client::probe(ratelimit.clone()))
+            // Cached reads work without the database.
+            .service("snippets.v1.SnippetService", &["postgres", "cache"])
+            .service("snippets.v1.AccountService", &["postgres"])
+    }
+}

@@ -1,0 +1,105 @@
+//! What each port promises.
+
+pub mod accounts;
+pub mod cache;
+pub mod snippets;
+pub mod views;
+
+/// Makes a test of each named contract, on what `$world` makes.
+macro_rules! holds {
+    ($contract:path, $world:path, [$($name:ident),+ $(,)?]) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                use $contract as contract;
+                contract::$name(&$world().await).await;
+            }
+        )+
+    };
+}
+pub(crate) use holds;
+
+/// Tests a world of stores against all that stores promise.
+macro_rules! stores_hold {
+    ($world:path) => {
+        mod snippet_store {
+            crate::contract::holds!(
+                crate::contract::snippets,
+                $world,
+                [
+                    reads_back_what_was_inserted,
+                    keeps_owners_and_every_visibility,
+                    takes_an_id_once,
+                    knows_nothing_of_other_ids,
+                    an_update_changes_what_the_patch_names,
+                    an_update_replaces_everything_when_told_to,
+                    an_update_wants_the_version_it_was_told,
+                    deletes_once,
+                    a_delete_wants_the_version_it_was_told,
+                    of_concurrent_edits_of_one_version_one_succeeds,
+                    concurrent_unconditional_edits_all_count,
+                ]
+            );
+        }
+        mod account_store {
+            crate::contract::holds!(
+                crate::contract::accounts,
+                $world,
+                [
+                    reads_back_accounts_of_every_tier,
+                    finds_a_key_by_its_hash,
+                    a_key_needs_an_account,
+                    revoking_twice_keeps_the_first_time,
+                    revoking_an_unknown_key_is_not_found,
+                ]
+            );
+        }
+        mod view_totals {
+            crate::contract::holds!(
+                crate::contract::views,
+                $world,
+                [nobody_has_counted_before_the_worker_came, reads_what_the_worker_counted,]
+            );
+        }
+    };
+}
+pub(crate) use stores_hold;
+
+/// Tests a cache against all that caches promise.
+macro_rules! cache_holds {
+    ($world:path) => {
+        mod snippet_cache {
+            crate::contract::holds!(
+                crate::contract::cache,
+                $world,
+                [
+                    returns_what_was_put,
+                    keeps_snippets_apart,
+                    a_newer_copy_replaces_an_older_one_and_not_the_reverse,
+                    a_tombstone_replaces_older_copies_and_refuses_them,
+                    a_tombstone_of_the_past_changes_nothing,
+                    nothing_fills_the_place_of_what_was_deleted,
+                    of_concurrent_puts_and_invalidations_the_newest_stays,
+                ]
+            );
+        }
+    };
+}
+pub(crate) use cache_holds;
+
+use ::snippets::ports::{AccountStore, SnippetStore, ViewTotals};
+use async_trait::async_trait;
+
+/// Snippets in one fresh database.
+pub trait HasSnippets: Send + Sync {
+    fn snippets(&self) -> &dyn SnippetStore;
+}
+
+/// Stores over one fresh database.
+#[async_trait]
+pub trait World: HasSnippets {
+    fn accounts(&self) -> &dyn AccountStore;
+    fn totals(&self) -> &dyn ViewTotals;
+    /// Does what the counter worker does: makes its table and counts.
+    async fn count_views(&self, totals: &[(&str, i64)]);
+}

@@ -1,0 +1,152 @@
+//! The stores in Postgres.
+
+use crate::{
+    contract::{HasSnippets, World, stores_hold},
+    sample,
+};
+use async_trait::async_trait;
+use snippets::{
+    adapters::postgres::{
+        Database, Options, PostgresAccountStore, PostgresSnippetStore, PostgresViewTotals, migrate,
+    },
+    domain::SnippetId,
+    ports::{AccountStore, InsertError, SnippetStore, StoreError, ViewTotals},
+};
+use std::time::{Duration, Instant};
+
+struct PostgresWorld {
+    database: stack::Database,
+    snippets: PostgresSnippetStore,
+    accounts: PostgresAccountStore,
+    totals: PostgresViewTotals,
+}
+
+async fn world() -> PostgresWorld {
+    let database = stack::shared().database().await;
+    migrate(&database.url().into()).await.unwrap();
+    let pool = Database::new(&Options::new(database.url().into())).unwrap();
+    PostgresWorld {
+        database,
+        snippets: PostgresSnippetStore::new(pool.clone()),
+        accounts: PostgresAccountStore::new(pool.clone()),
+        totals: PostgresViewTotals::new(pool),
+    }
+}
+
+impl HasSnippets for PostgresWorld {
+    fn snippets(&self) -> &dyn SnippetStore {
+        &self.snippets
+    }
+}
+
+#[async_trait]
+impl World for PostgresWorld {
+    fn accounts(&self) -> &dyn AccountStore {
+        &self.accounts
+    }
+
+    fn totals(&self) -> &dyn ViewTotals {
+        &self.totals
+    }
+
+    async fn count_views(&self, totals: &[(&str, i64)]) {
+        let rows: Vec<_> = totals.iter().map(|(id, views)| format!("('{id}', {views})")).collect();
+        let sql = format!(
+            "create schema views;
+             create table views.totals (snippet_id text primary key, views bigint not null);
+             insert into views.totals values {}",
+            rows.join(", ")
+        );
+        self.database.execute(&sql).await.unwrap();
+    }
+}
+
+stores_hold!(super::world);
+
+#[tokio::test]
+async fn migrating_twice_at_once_is_migrating_once() {
+    let database = stack::shared().database().await;
+    let url = database.url().into();
+    let (one, two, three) = tokio::join!(migrate(&url), migrate(&url), migrate(&url));
+    assert!(one.is_ok() && two.is_ok() && three.is_ok(), "{one:?} {two:?} {three:?}");
+    migrate(&url).await.unwrap();
+    // In its own schema, so that the counter worker's migrations don't collide with these.
+    let book = database.execute("select count(*) from snippets._sqlx_migrations").await.unwrap();
+    assert_eq!(book.trim(), "1");
+    let strays = "select count(*) from pg_tables where schemaname = 'public'";
+    assert_eq!(database.execute(strays).await.unwrap().trim(), "0");
+}
+
+#[tokio::test]
+async fn a_database_that_was_not_migrated_is_unavailable_until_it_is() {
+    let database = stack::shared().database().await;
+    let pool = Database::new(&Options::new(database.url().into())).unwrap();
+    let store = PostgresSnippetStore::new(pool.clone());
+    let checked = pool.check().await;
+    assert!(matches!(checked, Err(StoreError::Unavailable(_))), "{checked:?}");
+    migrate(&database.url().into()).await.unwrap();
+    pool.check().await.unwrap();
+    assert_eq!(store.get(&SnippetId::generate()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_a_hang() {
+    let options = Options::new("postgres://nobody:wrong@127.0.0.1:1/none".into());
+    let pool = Database::new(&options).unwrap();
+    let began = Instant::now();
+    assert!(matches!(pool.check().await, Err(StoreError::Unavailable(_))));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(!format!("{options:?}").contains("wrong"));
+}
+
+#[tokio::test]
+async fn recovers_from_a_restart_and_answers_fast_meanwhile() {
+    let server = stack::Postgres::start().await.unwrap();
+    let database = server.database().await.unwrap();
+    migrate(&database.url().into()).await.unwrap();
+    let pool = Database::new(&Options::new(database.url().into())).unwrap();
+    let store = PostgresSnippetStore::new(pool);
+    let snippet = sample::snippet();
+    store.insert(&snippet).await.unwrap();
+
+    server.kill();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let inserted = store.insert(&sample::snippet()).await;
+        let transient = matches!(
+            inserted,
+            Err(InsertError::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)))
+        );
+        assert!(transient, "{inserted:?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    server.restart().await.unwrap();
+    let read = async || Ok(store.get(&snippet.id).await?);
+    assert_eq!(stack::eventually(Duration::from_secs(10), read).await.unwrap(), Some(snippet));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_does_not_use_up_the_connections() {
+    let server = stack::Postgres::start().await.unwrap();
+    let database = server.database().await.unwrap();
+    migrate(&database.url().into()).await.unwrap();
+    let options = Options {
+        connections_max: 2,
+        statement_timeout: Duration::from_millis(300),
+        ..Options::new(database.url().into())
+    };
+    let store = PostgresSnippetStore::new(Database::new(&options).unwrap());
+    let id = SnippetId::generate();
+    assert_eq!(store.get(&id).await.unwrap(), None);
+
+    server.pause();
+    for _ in 0..4 {
+        let began = Instant::now();
+        assert!(store.get(&id).await.is_err());
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    server.resume();
+    let read = async || Ok(store.get(&id).await?);
+    assert_eq!(stack::eventually(Duration::from_secs(10), read).await.unwrap(), None);
+}

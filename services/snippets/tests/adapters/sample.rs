@@ -1,0 +1,46 @@
+//! Things to store.
+
+use snippets::domain::{
+    Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, Body, DisplayName, Language, NewSnippet, Snippet,
+    SnippetId, Tags, Tier, Title, Version, Visibility, now,
+};
+
+pub fn snippet() -> Snippet {
+    NewSnippet {
+        title: Title::parse("Wörld 🌍").unwrap(),
+        language: Language::parse("rust").unwrap(),
+        body: Body::parse("fn main() {\r\n\t\"quoted\" 'text' \\ ü\n}").unwrap(),
+        tags: Tags::parse(vec!["a".into(), "b\"c".into(), "{d}".into()]).unwrap(),
+        visibility: Visibility::Public,
+        owner: None,
+    }
+    .with_id(SnippetId::generate(), now())
+}
+
+pub fn snippet_of(owner: AccountId, visibility: Visibility) -> Snippet {
+    Snippet { owner: Some(owner), visibility, ..snippet() }
+}
+
+pub fn at_version(snippet: &Snippet, version: i64) -> Snippet {
+    Snippet {
+        version: Version::new(version),
+        body: Body::parse(format!("body of version {version}")).unwrap(),
+        ..snippet.clone()
+    }
+}
+
+pub fn account(tier: Tier) -> Account {
+    let display_name = DisplayName::parse("Ada").unwrap();
+    Account { id: AccountId::generate(), display_name, tier, disabled: false, create_time: now() }
+}
+
+pub fn api_key(account: &Account) -> ApiKey {
+    ApiKey {
+        id: ApiKeyId::generate(),
+        account_id: account.id,
+        display_name: ApiKeyName::parse("laptop").unwrap(),
+        create_time: now(),
+        expire_time: None,
+        revoke_time: None,
+    }
+}
