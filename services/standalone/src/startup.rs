@@ -1,0 +1,80 @@
+//! Puts the three libraries together.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
+use ratelimit::Limiter;
+use snippets::{
+    adapters::sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewTotals},
+    config::ApiConfig,
+    startup::Backends,
+};
+
+use crate::{
+    config::{Cli, Command, ServeArgs},
+    embedded::{EmbeddedLimiter, EmbeddedPublisher},
+};
+
+/// Counters kept in memory at most.
+const COUNTERS_MAX: usize = 1_000_000;
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        None => serve(cli.serve).await,
+        Some(Command::Serve(args)) => serve(args).await,
+        Some(Command::Healthcheck(args)) => Ok(args.run()?),
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.validate()?;
+    let telemetry = Telemetry::install("standalone", config.telemetry)?;
+    let limiter = ratelimit::startup::embedded(config.ratelimit_rules.as_deref(), COUNTERS_MAX)?;
+    let bound = Bound::bind(config.server).await?;
+    let app = app(&config.data_dir, config.api, limiter).await?;
+    welcome(bound.listen_addr()?, &config.data_dir);
+    Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
+}
+
+async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::Result<App> {
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot make the folder {}", data_dir.display()))?;
+    let mut background = Background::default();
+    // The worker makes views.db, which the snippets' connections attach, and outlives the flusher, which needs it.
+    let settings = counter_worker::Settings::default();
+    let views = data_dir.join("views.db");
+    let sender = counter_worker::startup::start_embedded(&views, settings, &mut background).await?;
+    let database = Database::open(data_dir).await?;
+    let backends = Backends {
+        snippets: Arc::new(SqliteSnippetStore::new(database.clone())),
+        accounts: Arc::new(SqliteAccountStore::new(database.clone())),
+        totals: Arc::new(SqliteViewTotals::new(database.clone())),
+        publisher: Arc::new(EmbeddedPublisher(sender)),
+        limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
+    };
+    let routes = snippets::startup::build(backends, api, &mut background);
+    let routes = routes.reset_fallback().merge(ratelimit::grpc::routes(limiter).reset_fallback());
+    Ok(App { error_domain: "snippets", routes, health: health(database), background })
+}
+
+fn health(database: Database) -> Health {
+    let probe = move || {
+        let database = database.clone();
+        async move { Ok(database.check().await?) }
+    };
+    Health::new()
+        .dependency("sqlite", Need::ToStart, probe)
+        .service("snippets.v1.SnippetService", &["sqlite"])
+        .service("snippets.v1.AccountService", &["sqlite"])
+        .service("ratelimit.v1.RateLimitService", &[])
+        .service("envoy.service.ratelimit.v3.RateLimitService", &[])
+}
+
+/// Tells a newcomer what to do next.
+fn welcome(addr: SocketAddr, data_dir: &Path) {
+    println!("The data lies in {}. Try:\n", data_dir.display());
+    println!(
+        "grpcurl -plaintext -d '{{\"snippet\": {{\"title\": \"Hello\", \"body\": \"Hello, world\"}}}}' {addr} \
+         snippets.v1.SnippetService/CreateSnippet\n"
+    );
+}
