@@ -18,8 +18,8 @@ use crate::{
 
 /// A service, ready to be served.
 pub struct App {
-    /// Its name, in error details and telemetry.
-    pub name: &'static str,
+    /// `ErrorInfo.domain` of its errors.
+    pub error_domain: &'static str,
     /// Its gRPC services and HTTP routes. Health and reflection are added.
     pub routes: Router,
     /// What it depends on.
@@ -74,7 +74,7 @@ impl Bound {
     /// # Errors
     /// When it could not start, or a listener died.
     pub async fn run(self, app: App, stop: CancellationToken) -> Result<(), ServeError> {
-        status::set_domain(app.name);
+        status::set_domain(app.error_domain);
         let (reporter, health_server) = tonic_health::server::health_reporter();
         let monitor = Monitor::new(app.health, reporter);
         let routes = with_reflection(Routes::new(health_server))?
@@ -118,6 +118,8 @@ fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::E
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that clients such as grpcurl can print the details of an error.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }

@@ -1,0 +1,45 @@
+//! Real Postgres, Redis and RabbitMQ servers, and our own services, as child processes.
+//!
+//! Most tests share one set of servers, started once for a whole test run by `stack exec -- CMD` and found
+//! by [`shared`]; each takes a database, a virtual host and unique keys of its own there. A test that
+//! kills, pauses or cuts off a server starts a private one: [`Postgres`], [`Redis`], [`RabbitMq`].
+//! [`Service`] runs one of the workspace's own binaries, [`Product`] all of them together.
+//!
+//! Nothing outlives its owner: servers live in their own process groups and temporary folders, end with
+//! the value that stands for them, and also when the test process itself is killed.
+
+mod http;
+mod ports;
+mod postgres;
+mod process;
+mod process_tree;
+mod product;
+mod programs;
+mod proxy;
+mod rabbitmq;
+mod redis;
+mod samples;
+mod server;
+mod service;
+mod shared;
+mod unique;
+mod vhost;
+mod wait;
+
+pub use http::{HttpAnswer, http_get};
+pub use ports::Port;
+pub use postgres::{Database, Postgres, PostgresOptions};
+pub use process_tree::{kill_tree, terminate_tree};
+pub use product::{Backends, Product, ProductBuilder};
+pub use programs::binary;
+pub use proxy::Proxy;
+pub use rabbitmq::RabbitMq;
+pub use redis::{Redis, RedisPolicy};
+pub use service::{Service, ServiceBuilder, StartedWhen};
+pub use shared::{
+    AMQP_CONTROL_ADDR, AMQP_CONTROL_HOME, AMQP_URL, CACHE_REDIS_URL, COUNTERS_REDIS_URL, POSTGRES_URL,
+    Shared, SharedServers, shared,
+};
+pub use unique::unique;
+pub use vhost::Vhost;
+pub use wait::{eventually, until};

@@ -1,0 +1,215 @@
+//! A private Postgres server and the databases in it.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+
+use crate::ports::Port;
+use crate::programs::{clean_command, installed, run};
+use crate::server::{Server, probe, temp_dir};
+use crate::unique::{random, unique};
+
+/// How a Postgres server is run.
+#[derive(Debug, Default)]
+pub struct PostgresOptions {
+    /// Waits for the disk at each commit, as in production. Off by default: a killed server loses nothing
+    /// that it has handed to the operating system, and only a power cut would tell the difference.
+    pub fsync: bool,
+    /// The port; a free one if None.
+    pub port: Option<Port>,
+}
+
+/// A Postgres server in a folder of its own; ends when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Server,
+    url: String,
+    _port: Port,
+}
+
+impl Postgres {
+    /// Starts a server with default options.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(PostgresOptions::default()).await
+    }
+
+    /// Starts a server.
+    pub async fn start_with(options: PostgresOptions) -> anyhow::Result<Self> {
+        let port = options.port.map_or_else(Port::free, Ok)?;
+        let programs = Programs::find()?;
+        let dir = temp_dir("postgres")?;
+        programs.give_to_owner(dir.path())?;
+        let password = format!("{:016x}", random());
+        programs.initdb(dir.path(), &password).await?;
+
+        let command = programs.postgres(dir.path(), port.number(), options.fsync);
+        let ready = programs.clone();
+        let number = port.number();
+        let probe = probe(move || {
+            let command = ready.pg_isready(number);
+            async move { run(command).await.is_ok() }
+        });
+        let server = Server::start("postgres", dir, command, probe).await?;
+        let url = format!("postgres://postgres:{password}@{}/postgres", port.addr());
+        Ok(Self { server, url, _port: port })
+    }
+
+    /// The superuser's URL of the database `postgres`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Creates a fresh, empty database.
+    pub async fn database(&self) -> anyhow::Result<Database> {
+        Database::create(&self.url).await
+    }
+
+    /// Ends the server and its backends with SIGKILL; returns when they are gone.
+    pub fn kill(&self) {
+        self.server.kill();
+        // The pid in it may soon be another process's, and Postgres would then refuse to start.
+        let _ = fs::remove_file(data_dir(self.server.dir()).join("postmaster.pid"));
+    }
+
+    /// Freezes the server: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.server.resume();
+    }
+
+    /// Starts the server again, killing it first if it runs: same port, same data.
+    pub async fn restart(&self) -> anyhow::Result<()> {
+        self.kill();
+        self.server.restart().await
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+}
+
+/// A database of its own. It goes away with its server, not when dropped: whoever kept its URL may go on.
+#[derive(Debug)]
+pub struct Database {
+    url: String,
+}
+
+impl Database {
+    /// Creates an empty database on the server that `admin_url` leads to.
+    pub(crate) async fn create(admin_url: &str) -> anyhow::Result<Self> {
+        let name = unique("test");
+        // template1 can't be copied while anybody else is connected to it; template0 always can.
+        execute(admin_url, &format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+        let (server, _) = admin_url.rsplit_once('/').ok_or_else(|| anyhow!("no database in the URL"))?;
+        Ok(Self { url: format!("{server}/{name}") })
+    }
+
+    /// The superuser's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs SQL through psql and gives its output: one line a row, columns separated by `|`.
+    pub async fn execute(&self, sql: &str) -> anyhow::Result<String> {
+        execute(&self.url, sql).await
+    }
+}
+
+async fn execute(url: &str, sql: &str) -> anyhow::Result<String> {
+    let mut command = clean_command(Programs::find()?.path("psql"));
+    // --no-psqlrc: the developer's own file must not change what a test sees.
+    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+    command.args(["--dbname", url, "--command", sql]);
+    Ok(run(command).await?.trim_end().to_owned())
+}
+
+#[derive(Debug, Clone)]
+struct Programs {
+    bin: PathBuf,
+    /// User and group to run as: Postgres refuses to run as root.
+    owner: Option<(u32, u32)>,
+}
+
+impl Programs {
+    fn find() -> anyhow::Result<Self> {
+        let initdb = installed("initdb", &["/usr/lib/postgresql/*/bin", "/usr/pgsql/*/bin"])?;
+        let bin = initdb.parent().ok_or_else(|| anyhow!("initdb is in no folder"))?.to_owned();
+        let owner = if rustix::process::geteuid().is_root() { Some(postgres_user()?) } else { None };
+        Ok(Self { bin, owner })
+    }
+
+    fn path(&self, program: &str) -> PathBuf {
+        self.bin.join(program)
+    }
+
+    fn give_to_owner(&self, path: &Path) -> anyhow::Result<()> {
+        if let Some((user, group)) = self.owner {
+            chown(path, Some(user), Some(group))?;
+        }
+        Ok(())
+    }
+
+    async fn initdb(&self, dir: &Path, password: &str) -> anyhow::Result<()> {
+        let password_file = dir.join("password");
+        fs::write(&password_file, password)?;
+        self.give_to_owner(&password_file)?;
+        let mut command = self.as_owner("initdb", dir);
+        // Clear text over loopback: keeps other users of this machine out without a slow key derivation
+        // for each of a test run's many connections.
+        command.args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C.UTF-8"]);
+        command.args(["--no-sync", "--no-instructions"]);
+        command.arg("--pgdata").arg(data_dir(dir)).arg("--pwfile").arg(&password_file);
+        run(command).await.context("initdb failed")?;
+        fs::remove_file(&password_file)?;
+        Ok(())
+    }
+
+    fn postgres(&self, dir: &Path, port: u16, fsync: bool) -> Command {
+        let mut command = self.as_owner("postgres", dir);
+        command.arg("-D").arg(data_dir(dir)).arg("-k").arg(dir).arg("-p").arg(port.to_string());
+        let fsync = if fsync { "fsync=on" } else { "fsync=off" };
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=300", fsync] {
+            command.args(["-c", setting]);
+        }
+        command
+    }
+
+    fn pg_isready(&self, port: u16) -> Command {
+        let mut command = clean_command(self.path("pg_isready"));
+        command.args(["--host=127.0.0.1", "--port", &port.to_string()]);
+        command
+    }
+
+    fn as_owner(&self, program: &str, dir: &Path) -> Command {
+        let mut command = clean_command(self.path(program));
+        command.current_dir(dir);
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+fn data_dir(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+fn postgres_user() -> anyhow::Result<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd")?;
+    let entry = users.lines().find(|line| line.starts_with("postgres:"));
+    let entry = entry.ok_or_else(|| anyhow!("running as root, and there is no user postgres to run as"))?;
+    let fields: Vec<&str> = entry.split(':').collect();
+    match fields[..] {
+        [_, _, user, group, ..] => Ok((user.parse()?, group.parse()?)),
+        _ => Err(anyhow!("the entry of postgres in /etc/passwd has too few fields")),
+    }
+}
