@@ -1,0 +1,36 @@
+# The commands that a person types. `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: help run test lint fmt up bench
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+run: ## build and run everything in one process (LISTEN_ADDR, ADMIN_ADDR, DATA_DIR)
+	cargo run -p standalone
+
+test: ## run every test, on real servers
+	scripts/install-packages.sh servers edge
+	cargo build --workspace --bins
+	tools=$$(scripts/install-tools.sh grpcurl)
+	PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
+
+lint: ## check formatting, lints, licences, contracts, scripts and deployment files
+	scripts/lint.sh
+
+fmt: ## format the code
+	cargo fmt --all
+
+up: ## run the full stack natively until Ctrl-C
+	scripts/install-packages.sh servers edge
+	cargo build --release --workspace --bins
+	$(TARGET)/release/stack up
+
+bench: ## compare the service with a bare tonic echo
+	scripts/install-packages.sh servers bench
+	cargo build --release --workspace --bins
+	$(TARGET)/release/loadgen
