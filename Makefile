@@ -1,8 +1,5 @@
 # The commands that a person types. `make` lists them.
 
-SHELL := bash
-.SHELLFLAGS := -euo pipefail -c
-.ONESHELL:
 .PHONY: help run test lint fmt up bench
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -13,20 +10,21 @@ help: ## list these commands
 run: ## build and run everything in one process (LISTEN_ADDR, ADMIN_ADDR, DATA_DIR)
 	cargo run -p standalone
 
+# Binaries and tests in one go: some dependencies have more features for tests, and would be built twice.
 test: ## run every test, on real servers
 	scripts/install-packages.sh servers edge
-	cargo build --workspace --bins
-	tools=$$(scripts/install-tools.sh grpcurl)
-	PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
+	cargo build --workspace --bins --tests
+	tools=$$(scripts/install-tools.sh grpcurl) && \
+	    PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
 
-lint: ## check formatting, lints, licences, contracts, scripts and deployment files
+lint: ## check formatting, lints, licences, contracts, scripts and docker-compose.yml
 	scripts/lint.sh
 
 fmt: ## format the code
 	cargo fmt --all
 
 up: ## run the full stack natively until Ctrl-C
-	scripts/install-packages.sh servers edge
+	scripts/install-packages.sh servers
 	cargo build --release --workspace --bins
 	$(TARGET)/release/stack up
 

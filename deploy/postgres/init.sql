@@ -22,8 +22,6 @@ ALTER DEFAULT PRIVILEGES FOR ROLE snippets_owner IN SCHEMA snippets
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO snippets_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE snippets_owner IN SCHEMA snippets
     GRANT USAGE ON SEQUENCES TO snippets_app;
--- `CREATE SCHEMA IF NOT EXISTS`, with which its migration begins, asks for this even when the schema is there.
-GRANT CREATE ON DATABASE :"DBNAME" TO snippets_owner;
 
 CREATE SCHEMA views AUTHORIZATION views_owner;
 GRANT USAGE ON SCHEMA views TO views_app;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// that a fleet does not come back in step.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause, before the addition by chance.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A connection that worked for this long was a success: the next failure begins with the shortest pause
 /// again. One that dies sooner was not, or a broker that accepts and drops us would be called in a hot loop.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);

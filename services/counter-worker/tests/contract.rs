@@ -13,11 +13,16 @@ use counter_worker::{
 };
 use secrecy::SecretString;
 use sqlx::{Executor as _, PgPool, SqlitePool};
-use support::{Totals, batch, flood};
+use support::{Totals, add, batch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn flood(batches: usize) -> (Vec<Batch>, Totals) {
+    let (payloads, totals) = support::flood(batches);
+    (payloads.iter().map(|it| Batch::parse(it).expect("well-formed")).collect(), totals)
+}
 
 /// A fresh place for totals.
 trait Place: Sized {
@@ -70,26 +75,48 @@ async fn batches_add_up<P: Place>() {
     assert_eq!(place.totals().await, totals(&[("a", 1), ("b", 115), ("c", 7)]));
 }
 
-/// All eight apply the same batches, each in an order of its own, so that they meet on ids and on totals.
-async fn workers_on_the_same_rows_neither_deadlock_nor_miscount<P: Place>() {
-    let place = P::create().await;
-    let (payloads, expected) = flood(400);
-    let batches: Vec<Batch> = payloads.iter().map(|it| Batch::parse(it).expect("well-formed")).collect();
-    let mut workers = JoinSet::new();
-    for worker in 0..8 {
+const WORKERS: usize = 8;
+
+/// Applies each worker's flushes, all workers side by side.
+async fn apply_side_by_side<P: Place>(place: &P, workers: Vec<Vec<Vec<Batch>>>) {
+    let mut running = JoinSet::new();
+    for flushes in workers {
         let store = place.store().await;
-        let mut batches = batches.clone();
-        batches.rotate_left(worker * 50);
-        if worker % 2 == 1 {
-            batches.reverse();
-        }
-        workers.spawn(async move {
-            for flush in batches.chunks(20) {
-                store.apply(flush).await.expect("no deadlock");
+        running.spawn(async move {
+            for flush in flushes {
+                store.apply(&flush).await.expect("no deadlock");
             }
         });
     }
-    workers.join_all().await;
+    running.join_all().await;
+}
+
+/// Such as a queue whose every message is delivered eight times, in no order.
+async fn workers_with_the_same_batches_neither_deadlock_nor_miscount<P: Place>() {
+    let place = P::create().await;
+    let (batches, expected) = flood(400);
+    let flushes = |worker: usize| {
+        let mut flushes: Vec<Vec<Batch>> = batches.chunks(40).map(<[Batch]>::to_vec).collect();
+        if worker % 2 == 1 {
+            for flush in &mut flushes {
+                flush.reverse();
+            }
+        }
+        flushes
+    };
+    apply_side_by_side(&place, (0..WORKERS).map(flushes).collect()).await;
+    assert_eq!(place.totals().await, expected);
+}
+
+async fn workers_on_the_same_snippets_neither_deadlock_nor_miscount<P: Place>() {
+    let place = P::create().await;
+    let (mut expected, mut workers) = (Totals::new(), Vec::new());
+    for _ in 0..WORKERS {
+        let (batches, more) = flood(400);
+        add(&mut expected, more);
+        workers.push(batches.chunks(20).map(<[Batch]>::to_vec).collect());
+    }
+    apply_side_by_side(&place, workers).await;
     assert_eq!(place.totals().await, expected);
 }
 
@@ -133,7 +160,8 @@ macro_rules! contract {
                 a_batch_counts_once_however_often_it_comes,
                 a_batch_counts_once_when_it_comes_everywhere_at_once,
                 batches_add_up,
-                workers_on_the_same_rows_neither_deadlock_nor_miscount,
+                workers_with_the_same_batches_neither_deadlock_nor_miscount,
+                workers_on_the_same_snippets_neither_deadlock_nor_miscount,
                 a_total_stops_at_the_largest_number,
                 only_old_batches_are_pruned_and_boundedly,
             }

@@ -54,37 +54,35 @@ async fn it_starts_with_everything_away_says_so_and_becomes_ready_by_itself() {
     assert!(!worker.log().contains("amqp://") && !worker.log().contains("postgres://"), "no URL is logged");
 }
 
+// The freeze comes first: RabbitMQ keeps the name of a new queue in memory for 3 s, and a broker that is killed within
+// them never finds that queue's leader again.
 #[tokio::test]
-async fn a_restarted_broker_is_found_again() {
-    let rabbitmq = RabbitMq::start().await.expect("a broker");
-    let bench = Bench::on_broker(rabbitmq.url()).await;
-    let worker = bench.start_worker().await;
-
-    let mut expected = Totals::new();
-    for _ in 0..2 {
-        let (payloads, more) = flood(500);
-        add(&mut expected, more);
-        Publisher::connect(&bench.amqp_url).await.publish(&payloads).await;
-        // What it holds and has not acknowledged comes again.
-        rabbitmq.restart().await.expect("restarted");
-        bench.wait_for_totals(&expected).await;
-    }
-    wait_for_readyz(&worker, 200, "ready").await;
-    assert_settled(&bench, &worker, &expected).await;
-}
-
-#[tokio::test]
-async fn a_frozen_broker_is_noticed_and_survived() {
+async fn a_broker_that_freezes_or_dies_is_found_again() {
     let rabbitmq = RabbitMq::start().await.expect("a broker");
     let bench = Bench::on_broker(&format!("{}?heartbeat=2", rabbitmq.url())).await;
     let worker = bench.start_worker().await;
-    let (payloads, expected) = flood(100);
-    Publisher::connect(&bench.amqp_url).await.publish(&payloads).await;
+    let mut expected = Totals::new();
+    let mut publish = async || {
+        let (payloads, more) = flood(500);
+        add(&mut expected, more);
+        Publisher::connect(&bench.amqp_url).await.publish(&payloads).await;
+        expected.clone()
+    };
+
+    let frozen = publish().await;
     rabbitmq.pause();
     // Noticed after two heartbeats without a sign.
     wait_for_readyz(&worker, 200, "rabbitmq: ").await;
     rabbitmq.resume();
-    bench.wait_for_totals(&expected).await;
+    bench.wait_for_totals(&frozen).await;
+
+    for _ in 0..2 {
+        let killed = publish().await;
+        // What the worker holds and has not acknowledged comes again.
+        rabbitmq.restart().await.expect("restarted");
+        bench.wait_for_totals(&killed).await;
+    }
+    wait_for_readyz(&worker, 200, "ready").await;
     assert_settled(&bench, &worker, &expected).await;
 }
 

@@ -1,4 +1,4 @@
--- The schema itself is made by the migrator, which keeps its own table in it.
+-- The schema itself is made before, as the migrator keeps its own table in it.
 
 create table snippets.accounts (
     id           uuid primary key,

@@ -112,6 +112,9 @@ impl AmqpBatchPublisher {
             return Ok(());
         }
         let published = publish(channel, &batch).await;
+        if published.is_err() {
+            self.connected.send_replace(false);
+        }
         // A sender that has given up will send the batch again, to no effect.
         let _ = done.send(match &published {
             Ok(()) => Ok(()),
@@ -236,6 +239,11 @@ mod tests {
             until("the connection changes", PATIENCE, is_so).await.expect("changed");
         }
 
+        async fn publish_as_the_flusher_does(&self, batch: &PendingBatch) {
+            let again = async || Ok(self.publisher.publish(batch).await?);
+            eventually(PATIENCE, again).await.expect("safe");
+        }
+
         async fn stop(self) {
             self.stop.cancel();
             self.tasks.join_all().await;
@@ -274,12 +282,12 @@ mod tests {
     async fn many_at_once_are_all_safe() {
         let vhost = stack::shared().amqp_vhost().await;
         let running = Running::connected(vhost.url()).await;
-        let mut publishes = JoinSet::new();
+        let mut all = JoinSet::new();
         for _ in 0..WAITING_MAX {
             let publisher = running.publisher.clone();
-            publishes.spawn(async move { publisher.publish(&batch()).await.is_ok() });
+            all.spawn(async move { publisher.publish(&batch()).await.is_ok() });
         }
-        assert!(publishes.join_all().await.into_iter().all(|safe| safe));
+        assert!(all.join_all().await.into_iter().all(|safe| safe));
         running.stop().await;
     }
 
@@ -298,25 +306,17 @@ mod tests {
             "{refused:?}"
         );
         // The new session declares the queue, and the same batch sent again gets through.
-        let again = async || Ok(running.publisher.publish(&batch).await?);
-        eventually(PATIENCE, again).await.expect("safe");
+        running.publish_as_the_flusher_does(&batch).await;
         assert!(take(&channel).await.is_some());
         running.stop().await;
     }
 
+    // The freeze comes first: RabbitMQ keeps the name of a new queue in memory for 3 s, and a broker that is killed
+    // within them never finds that queue's leader again.
     #[tokio::test]
-    async fn without_a_broker_it_fails_fast_and_with_it_recovers() {
+    async fn without_a_broker_it_fails_in_time_and_with_it_recovers() {
         let rabbitmq = RabbitMq::start().await.expect("a broker");
         let running = Running::connected(rabbitmq.url()).await;
-        rabbitmq.kill();
-        running.wait_until_connected(false).await;
-        let since = Instant::now();
-        let error = running.publisher.publish(&batch()).await.expect_err("no broker");
-        assert!(matches!(error, PublishError::Unavailable(_)));
-        assert!(since.elapsed() < Duration::from_millis(100), "took {:?}", since.elapsed());
-
-        rabbitmq.restart().await.expect("restarted");
-        running.wait_until_connected(true).await;
         running.publisher.publish(&batch()).await.expect("safe");
 
         rabbitmq.pause();
@@ -326,8 +326,16 @@ mod tests {
         assert!(since.elapsed() < 2 * OPERATION_TIMEOUT, "took {:?}", since.elapsed());
         assert!(!running.publisher.connected(), "nobody could tell whom the next confirm is for");
         rabbitmq.resume();
-        running.wait_until_connected(true).await;
-        running.publisher.publish(&batch()).await.expect("safe");
+        running.publish_as_the_flusher_does(&batch()).await;
+
+        rabbitmq.kill();
+        running.wait_until_connected(false).await;
+        let since = Instant::now();
+        let error = running.publisher.publish(&batch()).await.expect_err("no broker");
+        assert!(matches!(error, PublishError::Unavailable(_)));
+        assert!(since.elapsed() < Duration::from_millis(100), "took {:?}", since.elapsed());
+        rabbitmq.restart().await.expect("restarted");
+        running.publish_as_the_flusher_does(&batch()).await;
         running.stop().await;
     }
 }
