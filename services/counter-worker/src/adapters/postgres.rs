@@ -29,6 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION_OPTIONS: [(&str, &str); 3] =
     [("statement_timeout", "10s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "10s")];
 
+// `CREATE SCHEMA IF NOT EXISTS` wants the right to create schemas even when this one exists, which a deployment may have
+// made for a role that lacks that right; and of two at once one fails.
+const CREATE_SCHEMA: &str = "DO $$ BEGIN
+    IF to_regnamespace('views') IS NULL THEN CREATE SCHEMA views; END IF;
+EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL;
+END $$";
 const MIGRATIONS_TABLE: &str = "views._sqlx_migrations";
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";
 // The order is what keeps workers that hold the same batches from waiting for each other in a circle.
@@ -74,7 +80,7 @@ impl PostgresTotals {
         let connecting = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
         let mut connection =
             connecting.await.map_err(|_| SqlxError::PoolTimedOut).flatten().map_err(classify)?;
-        create_schema(&mut connection).await.map_err(classify)?;
+        sqlx::query(CREATE_SCHEMA).execute(&mut connection).await.map_err(classify)?;
         let migrated = migrator().run(&mut connection).await;
         migrated.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         connection.close().await.map_err(classify)
@@ -124,17 +130,6 @@ impl PostgresTotals {
 fn parse(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.expose_secret().parse().map_err(classify)?;
     Ok(options.application_name("counter-worker"))
-}
-
-/// `CREATE SCHEMA IF NOT EXISTS` wants the right to create schemas even when this one exists; a deployment may
-/// have made it for a role that lacks that right.
-async fn create_schema(connection: &mut PgConnection) -> Result<(), SqlxError> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regnamespace('views') IS NOT NULL").fetch_one(&mut *connection).await?;
-    if !exists {
-        sqlx::query("CREATE SCHEMA IF NOT EXISTS views").execute(connection).await?;
-    }
-    Ok(())
 }
 
 /// The migrations, compiled in. Their bookkeeping lives in the same schema, out of the other service's way.
