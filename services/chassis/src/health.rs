@@ -66,6 +66,11 @@ impl Health {
         self
     }
 
+    /// The gRPC services that are reported.
+    pub(crate) fn service_names(&self) -> impl Iterator<Item = &'static str> {
+        self.services.iter().map(|(name, _)| *name)
+    }
+
     /// Takes in what another part of the same process follows.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
@@ -120,6 +125,15 @@ impl Monitor {
             report.ready = false;
         }
         self.publish().await;
+    }
+
+    /// Ends the streams of those who watch, who would hold their connections open.
+    pub(crate) async fn end_watches(&self) {
+        let mut reporter = self.reporter.clone();
+        let services = self.health.service_names().chain([""]);
+        for service in services {
+            reporter.clear_service_status(service).await;
+        }
     }
 
     pub(crate) async fn probe_once(&self) {

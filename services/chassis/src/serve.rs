@@ -16,6 +16,20 @@ use crate::{
     workers::Workers,
 };
 
+/// What every service serves beside its own.
+const INFRASTRUCTURE: [&str; 3] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
+/// From the last accepted connection to the end of them all: one that has not yet said which version of HTTP it speaks
+/// can't be told to go away, and would be cut.
+const PREFACE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest that the admin endpoint takes to answer its last request.
+const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A service, ready to be served.
 pub struct App {
     /// `ErrorInfo.domain` of its errors.
@@ -76,10 +90,10 @@ impl Bound {
     pub async fn run(self, app: App, stop: CancellationToken) -> Result<(), ServeError> {
         status::set_domain(app.error_domain);
         let (reporter, health_server) = tonic_health::server::health_reporter();
-        let monitor = Monitor::new(app.health, reporter);
-        let routes = with_reflection(Routes::new(health_server))?
+        let routes = with_reflection(Routes::new(health_server), app.health.service_names())?
             .into_axum_router()
             .merge(app.routes.reset_fallback());
+        let monitor = Monitor::new(app.health, reporter);
         let calls = Calls::new(&self.config);
         let routes = routes.layer(middleware::from_fn_with_state(calls, call::conduct));
 
@@ -91,19 +105,20 @@ impl Bound {
         chores.start("dependency probes", |stop| probing.run(stop));
         tracing::info!(grpc = %self.listen_addr()?, admin = %self.admin.local_addr()?, "serving");
         let admin = Workers::start("admin", 1, &self.config, &admin::router(monitor.clone()))?;
+        chores.start("admin endpoint", |stop| admin.serve(self.admin, stop, ADMIN_DRAIN_TIMEOUT));
         let workers = Workers::start("server", self.config.server_threads, &self.config, &routes)?;
 
         let served = tokio::select! {
-            served = workers.deal(self.listener, &self.config) => served,
-            served = admin.deal(self.admin, &self.config) => served,
+            served = workers.deal(self.listener) => served,
             () = stop.cancelled() => Ok(()),
         };
         let deadline = Instant::now() + self.config.drain_timeout;
         monitor.drain().await;
-        workers.drain(deadline).await;
+        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::join!(workers.drain(deadline), monitor.end_watches());
         app.background.stop(deadline.saturating_duration_since(Instant::now())).await;
-        admin.drain(deadline).await;
-        chores.stop(deadline.saturating_duration_since(Instant::now())).await;
+        // Last: while it drains, too, a service tells that it lives and takes no more calls.
+        chores.stop(2 * ADMIN_DRAIN_TIMEOUT).await;
         tracing::info!("stopped");
         Ok(served?)
     }
@@ -113,13 +128,19 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(addr).await.map_err(|error| ServeError::Bind(addr, error))
 }
 
-fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+/// Lists only what this process serves: the descriptors are those of every service.
+fn with_reflection<'a>(
+    routes: Routes,
+    served: impl Iterator<Item = &'a str>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let served: Vec<&str> = INFRASTRUCTURE.into_iter().chain(served).collect();
     let builder = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // So that clients such as grpcurl can print the details of an error.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
+        served.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }

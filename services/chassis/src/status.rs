@@ -122,7 +122,10 @@ impl From<Error> for Status {
 /// The same status with an `ErrorInfo` where it has no details, as what tonic itself refuses has none.
 pub(crate) fn with_error_info(status: Status) -> Status {
     if status.details().is_empty() {
-        Error::new(status.code(), reason(status.code()), status.message()).into()
+        // tonic says nothing of a method that it does not know.
+        let message = Some(status.message()).filter(|message| !message.is_empty());
+        let message = message.unwrap_or_else(|| status.code().description());
+        Error::new(status.code(), reason(status.code()), message).into()
     } else {
         status
     }

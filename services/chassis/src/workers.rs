@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{call::PeerAddr, config::ServerConfig};
@@ -45,6 +46,8 @@ struct Accepted {
 pub(crate) struct Workers {
     threads: Vec<thread::JoinHandle<()>>,
     queues: Vec<mpsc::Sender<Accepted>>,
+    /// For further connections.
+    room: Arc<Semaphore>,
 }
 
 impl Workers {
@@ -54,7 +57,8 @@ impl Workers {
         config: &ServerConfig,
         routes: &Router,
     ) -> io::Result<Self> {
-        let mut workers = Self { threads: Vec::new(), queues: Vec::new() };
+        let room = Arc::new(Semaphore::new(config.max_connections));
+        let mut workers = Self { threads: Vec::new(), queues: Vec::new(), room };
         for index in 0..threads {
             let (queue, accepted) = mpsc::channel(BACKLOG);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -68,13 +72,20 @@ impl Workers {
     }
 
     /// Accepts connections and deals them to the threads in turn. Ends only when a thread has died.
-    pub(crate) async fn deal(&self, listener: TcpListener, config: &ServerConfig) -> io::Result<()> {
-        let room = Arc::new(Semaphore::new(config.max_connections));
+    pub(crate) async fn deal(&self, listener: TcpListener) -> io::Result<()> {
         for queue in self.queues.iter().cycle() {
-            let accepted = accept(&listener, &room).await?;
+            let accepted = accept(&listener, &self.room).await?;
             queue.send(accepted).await.map_err(|_| io::Error::other("a server thread has died"))?;
         }
         Ok(())
+    }
+
+    /// Serves until stopped, then lets requests finish for that long.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken, drain: Duration) {
+        if let Some(Err(error)) = stop.run_until_cancelled(self.deal(listener)).await {
+            tracing::error!(%error, "a listener died");
+        }
+        self.drain(Instant::now() + drain).await;
     }
 
     /// Lets calls finish until the deadline, then cuts what is left.

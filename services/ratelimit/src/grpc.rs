@@ -19,9 +19,6 @@ pub use ratelimit::RateLimit;
 
 use crate::Limiter;
 
-/// The name of the limiter's own service, as gRPC health knows it.
-pub const SERVICE_NAME: &str = ratelimit_server::SERVICE_NAME;
-
 /// Room for the largest Check: 16 descriptors of 16 entries, each with a key of 256 and a value of 1024 bytes.
 const REQUEST_BYTES_MAX: usize = 512 * 1024;
 

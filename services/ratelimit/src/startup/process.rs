@@ -52,6 +52,9 @@ fn app(limiter: Arc<Limiter>, counters: Arc<dyn CounterStore>) -> App {
         async move { counters.ping().await.map_err(Into::into) }
     };
     // Without Redis the limiter answers by each rule's on_error, so its service depends on nothing.
-    let health = Health::new().dependency("redis", Need::ToStart, redis).service(grpc::SERVICE_NAME, &[]);
+    let health = Health::new()
+        .dependency("redis", Need::ToStart, redis)
+        .service("ratelimit.v1.RateLimitService", &[])
+        .service("envoy.service.ratelimit.v3.RateLimitService", &[]);
     App { error_domain: NAME, routes: grpc::routes(limiter), health, background: Background::default() }
 }

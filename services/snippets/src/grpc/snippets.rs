@@ -8,7 +8,10 @@ use tonic::{Request, Response, Status};
 
 use super::{authenticate::caller, error::ApiError, messages, update_mask};
 use crate::{
-    domain::{Action, NewSnippet, Snippet, SnippetId, Version, Violation, authorize, demand_account, now},
+    domain::{
+        Action, NewSnippet, Snippet, SnippetId, Version, Violation, Violations, authorize, demand_account,
+        now,
+    },
     ports::{InsertError, SnippetStore, ViewSink},
     views::ViewCounts,
 };
@@ -56,8 +59,8 @@ impl Snippets {
     async fn get(&self, request: Request<pb::GetSnippetRequest>) -> Result<pb::GetSnippetResponse, ApiError> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let id = SnippetId::parse(&request.id)?;
-        let full = messages::wants_body(request.view)?;
+        let full = messages::wants_body(request.view).map_err(ApiError::from);
+        let (id, full) = both(SnippetId::parse(&request.id), full)?;
         let snippet = authorize(Action::Read, self.store.get(&id).await?, &caller)?;
         let view_count = self.view_counts.get(&id).await;
         if full && !snippet.is_owned_by(caller.account_id()) {
@@ -73,9 +76,9 @@ impl Snippets {
         demand_account(Action::Edit, &caller)?;
         let request = request.into_inner();
         let message = request.snippet.ok_or_else(|| Violation::new("snippet", "is required"))?;
-        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.id"))?;
+        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.id"));
         let expected = expected(&message.etag);
-        let patch = update_mask::patch(message, request.update_mask)?;
+        let (id, patch) = both(id, update_mask::patch(message, request.update_mask))?;
         authorize(Action::Edit, self.store.get(&id).await?, &caller)?;
         let snippet = self.store.update(&id, &patch, expected, now()).await?;
         Ok(messages::snippet(&snippet, self.view_counts.get(&id).await, true))
@@ -92,6 +95,17 @@ impl Snippets {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Both values, or everything that is wrong with them.
+fn both<A, B>(first: Result<A, Violation>, second: Result<B, ApiError>) -> Result<(A, B), ApiError> {
+    let mut violations = Violations::default();
+    let first = violations.check("", first);
+    let second = match second {
+        Err(ApiError::Invalid(wrong)) => violations.check("", Err(wrong)),
+        other => Some(other?),
+    };
+    first.zip(second).ok_or_else(|| violations.into())
 }
 
 /// The version that a client wants to change; none, if it does not care.
