@@ -62,3 +62,54 @@ impl Flush {
 fn header<'a>(trace: &'a TraceHeaders, name: &str) -> Option<&'a str> {
     trace.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{global, trace::TracerProvider as _};
+    use opentelemetry_sdk::{
+        propagation::TraceContextPropagator,
+        trace::{InMemorySpanExporter, SdkTracerProvider},
+    };
+    use prost::Message as _;
+    use rpc::views::v1::{ViewBatch, ViewCount};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn batch() -> Batch {
+        let counts = vec![ViewCount { snippet_id: "a".to_owned(), views: 1 }];
+        let batch = ViewBatch { batch_id: Uuid::now_v7().to_string(), counts, ..ViewBatch::default() };
+        Batch::parse(&batch.encode_to_vec()).expect("well-formed")
+    }
+
+    fn trace(trace_id: &str, span_id: &str) -> TraceHeaders {
+        vec![("traceparent".to_owned(), format!("00-{trace_id}-{span_id}-01"))]
+    }
+
+    #[test]
+    fn the_commit_continues_the_first_trace_and_links_to_the_others() {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let [first, second] = ["0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736"];
+
+        let mut flush = Flush::default();
+        flush.push(batch(), 1, trace(first, "b7ad6b7169203331"));
+        flush.push(batch(), 2, trace(second, "00f067aa0ba902b7"));
+        flush.push(batch(), 3, TraceHeaders::new());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            // As in the worker, whose task has a span of its own.
+            tracing::info_span!("background").in_scope(|| flush.span().in_scope(|| {}));
+        });
+
+        let spans = exporter.get_finished_spans().expect("exported");
+        let commit = spans.iter().find(|span| span.name == "commit view batches").expect("the commit's span");
+        assert_eq!(commit.span_context.trace_id().to_string(), first);
+        assert_eq!(commit.parent_span_id.to_string(), "b7ad6b7169203331");
+        let links: Vec<String> =
+            commit.links.iter().map(|link| link.span_context.trace_id().to_string()).collect();
+        assert_eq!(links, [second]);
+    }
+}

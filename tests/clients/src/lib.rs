@@ -26,7 +26,8 @@ pub fn steps(markdown: &str) -> Vec<Step> {
     let mut continued = false;
     for line in tour_lines(markdown) {
         let expected = line.strip_prefix("# prints: ").map(|text| Expectation::Prints(text.to_owned()));
-        let expected = expected.or_else(|| line.strip_prefix("# fails: ").map(|text| Expectation::Fails(text.to_owned())));
+        let expected = expected
+            .or_else(|| line.strip_prefix("# fails: ").map(|text| Expectation::Fails(text.to_owned())));
         match (steps.last_mut(), expected) {
             (Some(step), Some(expected)) => step.expectation = expected,
             (Some(step), None) if continued => step.command = format!("{}\n{line}", step.command),
@@ -49,16 +50,15 @@ fn tour_lines(markdown: &str) -> impl Iterator<Item = &str> {
 
 /// A bash script that runs the steps in one shell and exits non-zero at the first that does not do as expected.
 pub fn script(steps: &[Step]) -> String {
-    let mut script = String::from(PROLOGUE);
-    for Step { command, expectation } in steps {
-        script.push_str(&format!("\n{{\n{command}\n}} >\"$OUT\" 2>\"$ERR\"; STATUS=$?\n"));
-        script.push_str(&match expectation {
-            Expectation::Succeeds => format!("succeeds {}\n", quoted(command)),
-            Expectation::Prints(text) => format!("prints {} {}\n", quoted(command), quoted(text)),
-            Expectation::Fails(text) => format!("fails {} {}\n", quoted(command), quoted(text)),
-        });
-    }
-    script
+    let commands = steps.iter().map(|Step { command, expectation }| {
+        let judge = match expectation {
+            Expectation::Succeeds => format!("succeeds {}", quoted(command)),
+            Expectation::Prints(text) => format!("prints {} {}", quoted(command), quoted(text)),
+            Expectation::Fails(text) => format!("fails {} {}", quoted(command), quoted(text)),
+        };
+        format!("\n{{\n{command}\n}} >\"$OUT\" 2>\"$ERR\"; STATUS=$?\n{judge}\n")
+    });
+    std::iter::once(PROLOGUE.to_owned()).chain(commands).collect()
 }
 
 fn quoted(text: &str) -> String {

@@ -1,0 +1,186 @@
+//! Accounts and API keys: who a caller is, everywhere, and never anonymous by mistake.
+
+// A test fails by panicking, also in what its tests share.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::time::{Duration, SystemTime};
+
+use e2e::{ADMIN_KEY, Client, NewKey, assert_explained};
+use prost::Message as _;
+use rpc::snippets::v1::{
+    Account, CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetCallerRequest,
+    RevokeApiKeyRequest, Tier,
+};
+use stack::{Product, until};
+use tokio::sync::OnceCell;
+use tonic::{Code, Status};
+
+async fn product() -> &'static Product {
+    static PRODUCT: OnceCell<Product> = OnceCell::const_new();
+    let start = async || e2e::product(&e2e::backends().await).workers(0).start().await.unwrap();
+    PRODUCT.get_or_init(start).await
+}
+
+async fn anonymous() -> Client {
+    Client::to(&product().await.snippets[0]).await.unwrap()
+}
+
+/// The paths of all methods of `snippets.v1`.
+fn methods() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(rpc::FILE_DESCRIPTOR_SET).unwrap();
+    let files = set.file.iter().filter(|file| file.package() == "snippets.v1");
+    let services = files.flat_map(|file| &file.service);
+    let paths = services.flat_map(|service| {
+        service.method.iter().map(|method| format!("/snippets.v1.{}/{}", service.name(), method.name()))
+    });
+    paths.collect()
+}
+
+async fn known_as(client: &Client) -> Result<Option<Account>, Status> {
+    Ok(client.accounts().get_caller(GetCallerRequest {}).await?.into_inner().account)
+}
+
+async fn assert_refused_everywhere(caller: &Client, who: &str) {
+    let methods = methods();
+    assert_eq!(methods.len(), 15);
+    for method in methods {
+        let status = caller.call(&method).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{who} at {method}: {status:?}");
+        assert_explained(&status);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_is_who_its_key_says() {
+    let anonymous = anonymous().await;
+    assert_eq!(known_as(&anonymous).await.unwrap(), None);
+    for tier in [Tier::Free, Tier::Premium, Tier::Admin] {
+        let NewKey { account, secret, key } = anonymous.new_key(tier).await.unwrap();
+        assert_eq!((account.tier(), key.account_id.as_str()), (tier, account.id.as_str()));
+        let plain = anonymous.with_header("x-api-key", &secret);
+        let bearer = anonymous.with_header("authorization", &format!("Bearer {secret}"));
+        for caller in [plain, bearer] {
+            assert_eq!(known_as(&caller).await.unwrap().as_ref(), Some(&account));
+        }
+    }
+    let bootstrap = known_as(&anonymous.as_admin()).await.unwrap().unwrap();
+    assert_eq!(bootstrap.tier(), Tier::Admin);
+}
+
+#[tokio::test]
+async fn a_header_without_a_usable_key_is_refused_by_every_method() {
+    let anonymous = anonymous().await;
+    let NewKey { secret, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    let callers = [
+        ("an unknown key", anonymous.with_key("snip_0000")),
+        ("an empty key", anonymous.with_key("")),
+        ("a prefix of a key", anonymous.with_key(&secret[..secret.len() - 1])),
+        ("a key in capitals", anonymous.with_key(&secret.to_uppercase())),
+        ("basic authentication", anonymous.with_header("authorization", "Basic YTpi")),
+        ("no scheme", anonymous.with_header("authorization", &secret)),
+        ("an empty bearer", anonymous.with_header("authorization", "Bearer ")),
+        (
+            "two keys",
+            anonymous.with_key(&secret).with_header("authorization", &format!("Bearer {ADMIN_KEY}")),
+        ),
+    ];
+    for (who, caller) in callers {
+        assert_refused_everywhere(&caller, who).await;
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_by_the_other_replica_within_a_second() {
+    let anonymous = anonymous().await;
+    let NewKey { secret, key, .. } = anonymous.new_key(Tier::Admin).await.unwrap();
+    let elsewhere = Client::to(&product().await.snippets[1]).await.unwrap().with_key(&secret);
+    assert!(known_as(&elsewhere).await.unwrap().is_some());
+
+    let request = RevokeApiKeyRequest { id: key.id.clone() };
+    let mut admin = anonymous.as_admin().accounts();
+    admin.revoke_api_key(request.clone()).await.unwrap();
+    let refused = async || known_as(&elsewhere).await.is_err();
+    until("the revoked key is refused", Duration::from_secs(1), refused).await.unwrap();
+    assert_refused_everywhere(&elsewhere, "a revoked key").await;
+    // Revoking twice is not an error; a key that never was is.
+    admin.revoke_api_key(request).await.unwrap();
+    let unknown = RevokeApiKeyRequest { id: "00000000-0000-0000-0000-000000000000".into() };
+    assert_eq!(admin.revoke_api_key(unknown).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn an_expired_key_is_refused() {
+    let anonymous = anonymous().await;
+    let mut admin = anonymous.as_admin().accounts();
+    let NewKey { account, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    let expire_time = Some((SystemTime::now() + Duration::from_secs(2)).into());
+    let request = CreateApiKeyRequest { account_id: account.id, expire_time, ..Default::default() };
+    let response = admin.create_api_key(request).await.unwrap().into_inner();
+    assert!(response.api_key.unwrap().expire_time.is_some());
+    let caller = anonymous.with_key(&response.secret);
+    assert!(known_as(&caller).await.unwrap().is_some());
+    let refused = async || known_as(&caller).await.is_err();
+    until("the key expires", Duration::from_secs(5), refused).await.unwrap();
+    assert_refused_everywhere(&caller, "an expired key").await;
+}
+
+#[tokio::test]
+async fn the_key_of_a_disabled_account_is_refused() {
+    let anonymous = anonymous().await;
+    let disabled = Account { display_name: "gone".into(), disabled: true, ..Account::default() };
+    let NewKey { account, secret, .. } = anonymous.new_key_of(disabled).await.unwrap();
+    assert!(account.disabled);
+    assert_refused_everywhere(&anonymous.with_key(&secret), "a disabled account").await;
+}
+
+#[tokio::test]
+async fn only_admins_manage_accounts() {
+    let anonymous = anonymous().await;
+    let free = anonymous.as_new(Tier::Free).await.unwrap();
+    let premium = anonymous.as_new(Tier::Premium).await.unwrap();
+    for method in ["CreateAccount", "GetAccount", "CreateApiKey", "RevokeApiKey"] {
+        let path = format!("/snippets.v1.AccountService/{method}");
+        for (caller, expected) in [
+            (&anonymous, Code::Unauthenticated),
+            (&free, Code::PermissionDenied),
+            (&premium, Code::PermissionDenied),
+        ] {
+            let status = caller.call(&path).await.unwrap_err();
+            assert_eq!(status.code(), expected, "{method}");
+            assert_explained(&status);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admin_account_manages_accounts_and_an_account_reads_back() {
+    let anonymous = anonymous().await;
+    let mut admin = anonymous.as_new(Tier::Admin).await.unwrap().accounts();
+    let wanted = Account { display_name: "Ada".into(), tier: Tier::Premium.into(), ..Account::default() };
+    let created = admin.create_account(CreateAccountRequest { account: Some(wanted) }).await.unwrap();
+    let created = created.into_inner().account.unwrap();
+    assert_eq!((created.display_name.as_str(), created.tier()), ("Ada", Tier::Premium));
+    assert!(!created.disabled && created.create_time.is_some());
+    let read = admin.get_account(GetAccountRequest { id: created.id.clone() }).await.unwrap().into_inner();
+    assert_eq!(read.account.as_ref(), Some(&created));
+    let missing = GetAccountRequest { id: "00000000-0000-0000-0000-000000000000".into() };
+    let status = admin.get_account(missing).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    assert_explained(&status);
+    let of_nobody = CreateApiKeyRequest {
+        account_id: "00000000-0000-0000-0000-000000000000".into(),
+        ..CreateApiKeyRequest::default()
+    };
+    assert_eq!(admin.create_api_key(of_nobody).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn the_bootstrap_key_is_in_no_log() {
+    let anonymous = anonymous().await;
+    let NewKey { secret, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    known_as(&anonymous.with_key(&secret)).await.unwrap();
+    for replica in &product().await.snippets {
+        let log = replica.log();
+        assert!(!log.contains(ADMIN_KEY) && !log.contains(&secret), "{log}");
+    }
+}

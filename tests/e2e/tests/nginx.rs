@@ -1,0 +1,163 @@
+//! nginx, with the very file that the compose stack mounts, in front of two replicas.
+
+// A test fails by panicking, also in what its tests share.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use e2e::{Client, PATIENCE};
+use rpc::snippets::v1::{Snippet, Tier};
+use stack::{Port, Product, Service, http_get, kill_tree, until};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/nginx.conf");
+
+/// Ends nginx when its standard input does, which happens whatever ends this process.
+const UNTIL_ORPHANED: &str =
+    r#"nginx -p "$1/" -c "$1/nginx.conf" -e stderr -g 'daemon off;' & read -r _; kill $!; wait"#;
+
+/// An nginx with a folder of its own, where `listen.conf` and `upstreams.conf` are this test's.
+struct Nginx {
+    shell: Child,
+    port: Port,
+    _dir: TempDir,
+}
+
+impl Nginx {
+    async fn start(replicas: &[Service]) -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), Port::free().unwrap());
+        configure(dir.path(), port.addr(), replicas);
+        let shell = Command::new("sh")
+            .args(["-c", UNTIL_ORPHANED, "nginx"])
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let nginx = Self { shell, port, _dir: dir };
+        let up =
+            async || http_get(nginx.port.addr(), "/").await.is_ok() || nginx.client(None).await.is_some();
+        until("nginx listens", PATIENCE, up).await.unwrap();
+        nginx
+    }
+
+    /// A caller of nginx, from that address of this machine.
+    async fn client(&self, from: Option<IpAddr>) -> Option<Client> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.port.addr())).unwrap();
+        let channel: Channel = endpoint.local_address(from).connect().await.ok()?;
+        Some(Client::over(channel))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        kill_tree(self.shell.id());
+        let _ = self.shell.wait();
+    }
+}
+
+fn configure(dir: &Path, listen: SocketAddr, replicas: &[Service]) {
+    symlink(fs::canonicalize(CONFIGURATION).unwrap(), dir.join("nginx.conf")).unwrap();
+    fs::write(dir.join("listen.conf"), format!("listen {listen} http2;\n")).unwrap();
+    let server = |replica: &Service| format!("server {} max_fails=3 fail_timeout=5s;\n", replica.grpc_addr());
+    let servers: String = replicas.iter().map(server).collect();
+    fs::write(dir.join("upstreams.conf"), format!("upstream snippets {{\n{servers}keepalive 64;\n}}\n"))
+        .unwrap();
+}
+
+async fn gets(replica: &Service) -> f64 {
+    let selector = "grpc_requests_total{method=\"/snippets.v1.SnippetService/GetSnippet\"}";
+    replica.metric(selector).await.unwrap()
+}
+
+fn small() -> Snippet {
+    Snippet { body: "x".into(), ..Snippet::default() }
+}
+
+#[tokio::test]
+async fn nginx_stands_in_front_of_two_replicas() {
+    let product = e2e::product(&e2e::backends().await).workers(0).env("TRUSTED_PROXIES", "127.0.0.1");
+    let product = product.start().await.unwrap();
+    let nginx = Nginx::start(&product.snippets).await;
+    let client = nginx.client(None).await.unwrap();
+
+    calls_are_spread_over_both(&client, &product).await;
+    a_mebibyte_passes_and_errors_come_whole(&client).await;
+    the_limiter_sees_the_clients_address(&nginx).await;
+    the_loss_of_a_replica_is_overcome(&client, &product).await;
+}
+
+async fn calls_are_spread_over_both(client: &Client, product: &Product) {
+    let id = client.create(small()).await.unwrap().id;
+    for _ in 0..100 {
+        client.get(&id).await.unwrap();
+    }
+    let [one, two] = [gets(&product.snippets[0]).await, gets(&product.snippets[1]).await];
+    assert!(one >= 25.0 && two >= 25.0 && one + two >= 100.0, "{one} and {two}");
+}
+
+async fn a_mebibyte_passes_and_errors_come_whole(client: &Client) {
+    let caller = client.as_new(Tier::Free).await.unwrap();
+    let body = "x".repeat(1024 * 1024);
+    let id = caller.create(Snippet { body: body.clone(), ..Snippet::default() }).await.unwrap().id;
+    assert_eq!(client.get(&id).await.unwrap().body, body);
+    let too_long = Snippet { body: body + "x", ..Snippet::default() };
+    let status = caller.create(too_long).await.unwrap_err();
+    assert_eq!(e2e::violated_fields(&status), ["snippet.body"]);
+    e2e::assert_explained(&status);
+}
+
+async fn the_limiter_sees_the_clients_address(nginx: &Nginx) {
+    let [two, three] = ["127.0.0.2", "127.0.0.3"].map(|address| address.parse().ok());
+    let limited = nginx.client(two).await.unwrap();
+    for number in 0..60 {
+        // What a client makes up about itself changes nothing.
+        let client = limited.with_header("x-forwarded-for", &format!("198.51.100.{number}"));
+        client.create(small()).await.unwrap();
+    }
+    let status = limited.create(small()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    e2e::assert_explained(&status);
+    let quota = status.get_details_quota_failure().unwrap();
+    assert_eq!(quota.violations[0].subject, "address:127.0.0.2");
+    assert!(status.metadata().contains_key("retry-after"));
+    nginx.client(three).await.unwrap().create(small()).await.unwrap();
+}
+
+async fn the_loss_of_a_replica_is_overcome(client: &Client, product: &Product) {
+    let id = client.create(small()).await.unwrap().id;
+    let [staying, leaving] = &product.snippets[..] else { panic!("two replicas") };
+    let mut callers = JoinSet::new();
+    let (gone, is_gone) = watch::channel(false);
+    for _ in 0..4 {
+        callers.spawn(call_until(client.clone(), id.clone(), is_gone.clone()));
+    }
+    assert!(leaving.terminate(Duration::from_secs(15)).await.unwrap().success());
+    let before = gets(staying).await;
+    let goes_on = async || gets(staying).await >= before + 100.0;
+    until("calls go on", PATIENCE, goes_on).await.unwrap();
+    gone.send_replace(true);
+    for call in callers.join_all().await {
+        call.unwrap();
+    }
+    for _ in 0..20 {
+        client.get(&id).await.unwrap();
+    }
+}
+
+/// Reads until told to stop or a read fails.
+async fn call_until(client: Client, id: String, stop: watch::Receiver<bool>) -> Result<(), Status> {
+    while !*stop.borrow() {
+        client.get(&id).await?;
+    }
+    Ok(())
+}
