@@ -1,0 +1,115 @@
+//! A replica that is told to stop sends every view it has answered; one that is killed loses its open window at most.
+
+// A test fails by panicking, also in what its tests share.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faults::{Counts, Flood, PATIENCE, Rig, Views, metric};
+use stack::{Backends, Service, shared, until};
+use tonic::Status;
+
+const CONFIRMED: &str = "snippets_view_batches_total{outcome=\"confirmed\"}";
+const READS: u64 = 1000;
+const DRAINED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A flood over each replica, of snippets of its own.
+struct Floods {
+    survivor: (Flood, Arc<Views>),
+    victim: (Flood, Arc<Views>),
+}
+
+/// What became of the victim's flood.
+struct Outcome {
+    acknowledged: Counts,
+    /// Reads that ended without an answer: each is counted or not.
+    failed: Vec<(String, Status)>,
+    counted: Counts,
+}
+
+#[tokio::test]
+async fn a_stopped_replica_loses_no_view_and_a_killed_one_its_open_window_at_most() {
+    let rig = Rig::start(Rig::builder(Backends::fresh(shared()).await).workers(1)).await.unwrap();
+
+    println!("a replica is stopped");
+    let floods = Floods::start(&rig, 6).await;
+    let status = victim(&rig).terminate(DRAINED_WITHIN).await.unwrap();
+    assert!(status.success(), "{status}");
+    let outcome = floods.stop(&rig).await;
+    outcome.assert_counted_at_least(&outcome.acknowledged);
+    outcome.assert_nothing_made_up();
+
+    println!("a replica is killed");
+    let floods = Floods::start(&rig, 7).await;
+    let safe = floods.what_is_safe(&rig).await;
+    assert!(safe.values().sum::<u64>() >= READS);
+    victim(&rig).kill();
+    let outcome = floods.stop(&rig).await;
+    outcome.assert_counted_at_least(&safe);
+    outcome.assert_nothing_made_up();
+}
+
+fn victim(rig: &Rig) -> &Service {
+    &rig.product.snippets[1]
+}
+
+impl Floods {
+    /// Returns once each is well under way.
+    async fn start(rig: &Rig, seed: u64) -> Self {
+        let [survivor, victim] = rig.readers().unwrap().try_into().unwrap();
+        let mut floods = Vec::new();
+        for reader in [survivor, victim] {
+            let (views, ids) = (Arc::<Views>::default(), rig.snippets(10).await.unwrap());
+            floods.push((Flood::start(&views, &[reader], &ids, seed), views));
+        }
+        for (flood, _) in &floods {
+            flood.answered(READS).await.unwrap();
+        }
+        let [survivor, victim] = floods.try_into().ok().unwrap();
+        Self { survivor, victim }
+    }
+
+    /// What the victim has answered and the broker has confirmed. A window that is drained after an answer holds its
+    /// view. The first batch to be confirmed from now on may have been drained before, the second not.
+    async fn what_is_safe(&self, rig: &Rig) -> Counts {
+        let answered = self.victim.1.acknowledged();
+        let before = metric(victim(rig), CONFIRMED).await.unwrap();
+        let confirmed = async || metric(victim(rig), CONFIRMED).await.unwrap() >= before + 2;
+        until("two more batches are confirmed", PATIENCE, confirmed).await.unwrap();
+        answered
+    }
+
+    /// Stops both floods some time after the victim has gone. The other replica's readers notice nothing of it.
+    async fn stop(self, rig: &Rig) -> Outcome {
+        let ((survivor, survivors_views), (victim, views)) = (self.survivor, self.victim);
+        survivor.answered(READS).await.unwrap();
+        let failed_elsewhere = survivor.stop().await;
+        assert!(failed_elsewhere.is_empty(), "{failed_elsewhere:?}");
+        let failed = victim.stop().await;
+        assert!(!failed.is_empty(), "the victim was not there any more");
+        let (acknowledged, elsewhere) = (views.acknowledged(), survivors_views.acknowledged());
+        let everything = acknowledged.clone().into_iter().chain(elsewhere.clone()).collect();
+        let mut counted = rig.settled(&everything).await.unwrap();
+        let counted_elsewhere =
+            counted.extract_if(.., |id, _| elsewhere.contains_key(id)).collect::<Counts>();
+        assert_eq!(counted_elsewhere, elsewhere);
+        Outcome { acknowledged, failed, counted }
+    }
+}
+
+impl Outcome {
+    fn assert_counted_at_least(&self, floor: &Counts) {
+        for (id, views) in floor {
+            assert!(self.counted[id] >= *views, "{id}: {} of {views} are counted", self.counted[id]);
+        }
+    }
+
+    fn assert_nothing_made_up(&self) {
+        for (id, views) in &self.counted {
+            let unknown = self.failed.iter().filter(|(failed, _)| failed == id).count() as u64;
+            let most = self.acknowledged[id] + unknown;
+            assert!(*views <= most, "{id}: {views} are counted, {most} were read");
+        }
+    }
+}
