@@ -90,22 +90,14 @@ impl Bound {
     pub async fn run(self, app: App, stop: CancellationToken) -> Result<(), ServeError> {
         status::set_domain(app.error_domain);
         let (reporter, health_server) = tonic_health::server::health_reporter();
-        let routes = with_reflection(Routes::new(health_server), app.health.service_names())?
-            .into_axum_router()
-            .merge(app.routes.reset_fallback());
+        let infrastructure = with_reflection(Routes::new(health_server), app.health.service_names())?;
+        let routes = infrastructure.into_axum_router().merge(app.routes.reset_fallback());
+        let routes = routes.layer(middleware::from_fn_with_state(Calls::new(&self.config), call::conduct));
         let monitor = Monitor::new(app.health, reporter);
-        let calls = Calls::new(&self.config);
-        let routes = routes.layer(middleware::from_fn_with_state(calls, call::conduct));
-
         // Before the first probe nothing is known, and nothing is promised.
         monitor.publish().await;
-        let mut chores = Background::default();
-        chores.start("metrics upkeep", upkeep);
-        let probing = monitor.clone();
-        chores.start("dependency probes", |stop| probing.run(stop));
         tracing::info!(grpc = %self.listen_addr()?, admin = %self.admin.local_addr()?, "serving");
-        let admin = Workers::start("admin", 1, &self.config, &admin::router(monitor.clone()))?;
-        chores.start("admin endpoint", |stop| admin.serve(self.admin, stop, ADMIN_DRAIN_TIMEOUT));
+        let chores = start_chores(&monitor, self.admin, &self.config)?;
         let workers = Workers::start("server", self.config.server_threads, &self.config, &routes)?;
 
         let served = tokio::select! {
@@ -122,6 +114,17 @@ impl Bound {
         tracing::info!("stopped");
         Ok(served?)
     }
+}
+
+/// What every service does beside its own work.
+fn start_chores(monitor: &Monitor, admin: TcpListener, config: &ServerConfig) -> io::Result<Background> {
+    let mut chores = Background::default();
+    chores.start("metrics upkeep", upkeep);
+    let probing = monitor.clone();
+    chores.start("dependency probes", |stop| probing.run(stop));
+    let endpoint = Workers::start("admin", 1, config, &admin::router(monitor.clone()))?;
+    chores.start("admin endpoint", |stop| endpoint.serve(admin, stop, ADMIN_DRAIN_TIMEOUT));
+    Ok(chores)
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, ServeError> {
