@@ -1,6 +1,10 @@
 //! Logs, traces and metrics.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    io::{IsTerminal as _, stdout},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -97,7 +101,9 @@ impl Telemetry {
         let spans =
             traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer(service)));
         let logs = match config.format {
-            LogFormat::Pretty => tracing_subscriber::fmt::layer().boxed(),
+            // In colours, unless NO_COLOR is set.
+            LogFormat::Pretty if stdout().is_terminal() => tracing_subscriber::fmt::layer().boxed(),
+            LogFormat::Pretty => tracing_subscriber::fmt::layer().with_ansi(false).boxed(),
             LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).boxed(),
         };
         tracing_subscriber::registry().with(spans).with(logs).with(config.filter).try_init()?;
