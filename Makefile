@@ -12,7 +12,7 @@ run: ## build and run everything in one process (LISTEN_ADDR, ADMIN_ADDR, DATA_D
 
 # Binaries and tests in one go: some dependencies have more features for tests, and would be built twice.
 test: ## run every test, on real servers
-	scripts/install-packages.sh servers edge
+	scripts/install-packages.sh servers edge bench
 	cargo build --workspace --bins --tests
 	tools=$$(scripts/install-tools.sh grpcurl) && \
 	    PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
@@ -28,7 +28,7 @@ up: ## run the full stack natively until Ctrl-C
 	cargo build --release --workspace --bins
 	$(TARGET)/release/stack up
 
-bench: ## compare the service with a bare tonic echo
+bench: ## compare the service with a bare tonic echo (ARGS=--help)
 	scripts/install-packages.sh servers bench
 	cargo build --release --workspace --bins
-	$(TARGET)/release/loadgen
+	$(TARGET)/release/loadgen $(ARGS)

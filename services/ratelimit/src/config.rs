@@ -41,6 +41,21 @@ pub enum Command {
     Healthcheck(HealthcheckArgs),
 }
 
+/// Where the rules are.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// File of rules, or folder of .yaml and .yml files, one domain each; unset: the built-in rules.
+    #[arg(long, env = "RATELIMIT_RULES", default_value = "")]
+    ratelimit_rules: String,
+}
+
+impl RulesArgs {
+    /// The file or folder; `None` for the rules built in.
+    pub fn path(self) -> Option<PathBuf> {
+        (!self.ratelimit_rules.is_empty()).then(|| self.ratelimit_rules.into())
+    }
+}
+
 /// The flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -48,9 +63,8 @@ pub struct ServeArgs {
     server: ServerArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
-    /// File of rules, or folder of .yaml and .yml files, one domain each; unset: the built-in rules.
-    #[arg(long, env = "RATELIMIT_RULES")]
-    ratelimit_rules: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesArgs,
     /// Redis that holds the counters, as redis://HOST:PORT; its policy must be noeviction.
     #[arg(long, env = "COUNTERS_REDIS_URL", hide_env_values = true, default_value = "")]
     counters_redis_url: SecretString,
@@ -99,8 +113,7 @@ impl ServeArgs {
             Some(ServeConfig {
                 server: server?,
                 telemetry: telemetry?,
-                // Compose files and the like pass a variable that is unset as empty.
-                rules: self.ratelimit_rules.filter(|path| !path.as_os_str().is_empty()),
+                rules: self.rules.path(),
                 counters: RedisCountersConfig { url: url?, key_prefix: self.key_prefix, timeout: timeout? },
                 local_counters_max: usize::try_from(local?).ok()?,
             })
@@ -131,6 +144,15 @@ mod tests {
         assert_eq!(config.server.listen_addr.port(), 50052);
         assert_eq!(config.counters.timeout, Duration::from_millis(100));
         assert!(config.rules.is_none());
+    }
+
+    #[test]
+    fn an_empty_path_of_rules_is_none() {
+        // Compose files and the like pass a variable that is unset as empty.
+        for (value, path) in [("", None), ("/rules", Some(PathBuf::from("/rules")))] {
+            let flags = ["--counters-redis-url=redis://h:6379", "--ratelimit-rules", value];
+            assert_eq!(validate(&flags).unwrap().rules, path);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chassis::{
     telemetry::{TelemetryArgs, TelemetryConfig},
 };
 use clap::{Args, Parser, Subcommand};
+use ratelimit::config::RulesArgs;
 use snippets::config::{ApiArgs, ApiConfig};
 
 /// The whole system in one process, on SQLite and memory, with nothing to install.
@@ -45,9 +46,8 @@ pub(crate) struct ServeArgs {
     /// Where the data lies; made if it is missing.
     #[arg(long, env = "DATA_DIR", default_value = "data")]
     data_dir: PathBuf,
-    /// Rate limit rules: a YAML file or a folder of them; unset: the built-in ones.
-    #[arg(long, env = "RATELIMIT_RULES")]
-    ratelimit_rules: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 /// [`ServeArgs`], validated.
@@ -65,7 +65,7 @@ impl ServeArgs {
         let server = self.server.validate(&mut problems);
         let telemetry = self.telemetry.validate(&mut problems);
         let api = self.api.validate(&mut problems);
-        let (data_dir, ratelimit_rules) = (self.data_dir, self.ratelimit_rules);
+        let (data_dir, ratelimit_rules) = (self.data_dir, self.rules.path());
         let config = || {
             Some(ServeConfig { server: server?, telemetry: telemetry?, api: api?, data_dir, ratelimit_rules })
         };

@@ -35,6 +35,7 @@ pub use programs::binary;
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::{Redis, RedisPolicy};
+pub use samples::sum_samples;
 pub use service::{Service, ServiceBuilder, StartedWhen};
 pub use shared::{
     AMQP_CONTROL_ADDR, AMQP_CONTROL_HOME, AMQP_URL, CACHE_REDIS_URL, COUNTERS_REDIS_URL, POSTGRES_URL,

@@ -2,7 +2,7 @@
 
 /// Sums the samples that `selector` matches: a metric's name, optionally with labels that must be among
 /// the sample's, as in `requests_total{code="ok",method="Get"}`.
-pub(crate) fn sum(text: &str, selector: &str) -> f64 {
+pub fn sum_samples(text: &str, selector: &str) -> f64 {
     let (name, wanted) = split(selector);
     let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
     let matching = samples.filter(|(series, _)| {
@@ -21,7 +21,7 @@ fn split(series: &str) -> (&str, Vec<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::sum;
+    use super::sum_samples;
 
     const TEXT: &str = "# TYPE calls_total counter\n\
         calls_total{code=\"ok\",method=\"Get\"} 3\n\
@@ -31,7 +31,11 @@ mod tests {
         idle 2.5\n";
 
     fn assert_sum(selector: &str, expected: f64) {
-        assert!((sum(TEXT, selector) - expected).abs() < f64::EPSILON, "{selector}: {}", sum(TEXT, selector));
+        assert!(
+            (sum_samples(TEXT, selector) - expected).abs() < f64::EPSILON,
+            "{selector}: {}",
+            sum_samples(TEXT, selector)
+        );
     }
 
     #[test]

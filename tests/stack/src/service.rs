@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::http::http_get;
 use crate::ports::Port;
 use crate::programs::clean_command;
-use crate::samples;
+use crate::samples::sum_samples;
 use crate::server::{Server, probe, temp_dir};
 
 /// When a service counts as started.
@@ -143,7 +143,7 @@ impl Service {
     /// The sum of the samples that `selector` matches; 0 if there are none. A selector is a metric's name,
     /// optionally with labels that must be among the sample's: `calls_total{code="ok"}`.
     pub async fn metric(&self, selector: &str) -> anyhow::Result<f64> {
-        Ok(samples::sum(&self.metrics().await?, selector))
+        Ok(sum_samples(&self.metrics().await?, selector))
     }
 
     /// Ends it with SIGKILL; returns when it is gone.
