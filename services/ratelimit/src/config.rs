@@ -10,7 +10,7 @@ use chassis::{
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::stores::RedisCountersConfig;
+use crate::{rules::RulesArgs, stores::RedisCountersConfig};
 
 /// Longest key prefix, in bytes.
 const KEY_PREFIX_BYTES_MAX: usize = 64;
@@ -39,21 +39,6 @@ pub enum Command {
     Serve(ServeArgs),
     /// Exit 0 if the service on this machine is ready.
     Healthcheck(HealthcheckArgs),
-}
-
-/// Where the rules are.
-#[derive(Debug, Args)]
-pub struct RulesArgs {
-    /// File of rules, or folder of .yaml and .yml files, one domain each; unset: the built-in rules.
-    #[arg(long, env = "RATELIMIT_RULES", default_value = "")]
-    ratelimit_rules: String,
-}
-
-impl RulesArgs {
-    /// The file or folder; `None` for the rules built in.
-    pub fn path(self) -> Option<PathBuf> {
-        (!self.ratelimit_rules.is_empty()).then(|| self.ratelimit_rules.into())
-    }
 }
 
 /// The flags of `serve`.

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Args;
 use ratelimit_core::{
     RuleSet,
     rules::{RuleErrors, RuleFile},
@@ -29,6 +30,21 @@ pub enum LoadError {
     /// They are not valid.
     #[error(transparent)]
     Invalid(#[from] RuleErrors),
+}
+
+/// Where the rules are.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// File of rules, or folder of .yaml and .yml files, one domain each; unset: the built-in rules.
+    #[arg(long, env = "RATELIMIT_RULES", default_value = "")]
+    ratelimit_rules: String,
+}
+
+impl RulesArgs {
+    /// The file or folder; `None` for the rules built in.
+    pub fn path(self) -> Option<PathBuf> {
+        (!self.ratelimit_rules.is_empty()).then(|| self.ratelimit_rules.into())
+    }
 }
 
 /// Loads a file, or each `.yaml` and `.yml` file of a folder; or else the rules that are built in.

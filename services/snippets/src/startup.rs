@@ -6,9 +6,10 @@ use axum::Router;
 use chassis::Background;
 
 use crate::{
+    cached::CachedSnippets,
     config::ApiConfig,
     grpc::Api,
-    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetStore, ViewTotals},
+    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, ViewTotals},
     views::{self, ViewAggregator, ViewCounts, ViewFlusher},
 };
 
@@ -30,6 +31,18 @@ pub struct Backends {
     pub publisher: Arc<dyn BatchPublisher>,
     /// Limits writes.
     pub limiter: Arc<dyn RateLimiter>,
+}
+
+/// Puts a cache in front of a store; the background makes up for invalidations that failed.
+pub fn cached(
+    store: impl SnippetStore + 'static,
+    cache: impl SnippetCache + 'static,
+    background: &mut Background,
+) -> Arc<dyn SnippetStore> {
+    let cached = Arc::new(CachedSnippets::new(store, cache));
+    let invalidations = cached.clone();
+    background.start("cache invalidations", |stop| async move { invalidations.run(stop).await });
+    cached
 }
 
 /// The API over these backends; what counts and publishes views is started in the background.

@@ -8,7 +8,7 @@ use chassis::{
     telemetry::{TelemetryArgs, TelemetryConfig},
 };
 use clap::{Args, Parser, Subcommand};
-use ratelimit::config::RulesArgs;
+use ratelimit::rules::RulesArgs;
 use snippets::config::{ApiArgs, ApiConfig};
 
 /// The whole system in one process, on SQLite and memory, with nothing to install.

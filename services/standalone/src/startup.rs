@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use ratelimit::Limiter;
 use snippets::{
-    adapters::sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewTotals},
+    adapters::{
+        memory_cache::MemorySnippetCache,
+        sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewTotals},
+    },
     config::ApiConfig,
     startup::Backends,
 };
@@ -18,6 +21,8 @@ use crate::{
 
 /// Counters kept in memory at most.
 const COUNTERS_MAX: usize = 1_000_000;
+/// Memory for copies of snippets.
+const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -45,8 +50,10 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
     let views = data_dir.join("views.db");
     let sender = counter_worker::startup::start_embedded(&views, settings, &mut background).await?;
     let database = Database::open(data_dir).await?;
+    let snippets = SqliteSnippetStore::new(database.clone());
+    let cache = MemorySnippetCache::new(CACHE_BYTES_MAX);
     let backends = Backends {
-        snippets: Arc::new(SqliteSnippetStore::new(database.clone())),
+        snippets: snippets::startup::cached(snippets, cache, &mut background),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
         totals: Arc::new(SqliteViewTotals::new(database.clone())),
         publisher: Arc::new(EmbeddedPublisher(sender)),

@@ -95,3 +95,23 @@ async fn it_prints_a_line_to_paste_with_the_real_port() {
     client.create(Snippet { body: "Hello, world".into(), ..Snippet::default() }).await.unwrap();
     assert!(server.terminate(Duration::from_secs(15)).await.unwrap().success());
 }
+
+#[tokio::test]
+async fn reads_come_from_memory_and_show_every_edit() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = standalone(dir.path()).start().await.unwrap();
+    let reader = Client::to(&server).await.unwrap();
+    let owner = reader.as_new(Tier::Free).await.unwrap();
+    let visibility = Visibility::Public.into();
+    let mut snippet = Snippet { body: "first".into(), visibility, ..Snippet::default() };
+    snippet = owner.create(snippet).await.unwrap();
+    for body in ["first", "second", "third"] {
+        snippet = owner.update(Snippet { body: body.into(), ..snippet }).await.unwrap();
+        // The first read fills the cache.
+        reader.get(&snippet.id).await.unwrap();
+        let hits = async || server.metric("snippets_cache_requests_total{outcome=\"hit\"}").await.unwrap();
+        let before = hits().await;
+        assert_eq!(reader.get(&snippet.id).await.unwrap().body, body);
+        assert!(hits().await > before, "the database was asked for {body}");
+    }
+}

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use tonic::transport::Channel;
 
-use super::{Backends, build};
+use super::{Backends, build, cached};
 use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
@@ -13,7 +13,6 @@ use crate::{
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
     },
-    cached::CachedSnippets,
     config::{ApiConfig, BackendsConfig, Cli, Command, DatabaseArgs, ServeArgs},
 };
 
@@ -79,11 +78,8 @@ impl Dependencies {
         let publisher = self.publisher.clone();
         background.start("view publisher", |stop| async move { publisher.run(stop).await });
         let snippets = PostgresSnippetStore::new(self.database.clone());
-        let snippets = Arc::new(CachedSnippets::new(snippets, self.cache));
-        let invalidations = snippets.clone();
-        background.start("cache invalidations", |stop| async move { invalidations.run(stop).await });
         let backends = Backends {
-            snippets,
+            snippets: cached(snippets, self.cache, &mut background),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
             totals: Arc::new(PostgresViewTotals::new(self.database)),
             publisher: self.publisher,
