@@ -58,12 +58,15 @@ impl Problems {
     pub fn url(&mut self, variable: &str, value: &str, form: &str) -> Option<String> {
         let scheme = form.split("://").next().unwrap_or_default();
         let (given, rest) = value.split_once("://").unwrap_or_default();
-        if rest.is_empty() || !given.starts_with(scheme) {
-            // What was given is not repeated: it may hold a password.
+        // What was given is not repeated: it may hold a password.
+        if given.strip_suffix('s') == Some(scheme) {
+            self.push(variable, format_args!("TLS is not supported; expected {form}"));
+        } else if rest.is_empty() || (given != scheme && (scheme, given) != ("postgres", "postgresql")) {
             self.push(variable, format_args!("is required, as {form}"));
-            return None;
+        } else {
+            return Some(value.to_owned());
         }
-        Some(value.to_owned())
+        None
     }
 
     /// Checks for a URL that may hold a password.
@@ -217,5 +220,20 @@ mod tests {
         assert!(text.contains(r#"--listen-addr (LISTEN_ADDR): "here" is not an address such as"#), "{text}");
         assert!(text.contains("--request-timeout (REQUEST_TIMEOUT)"), "{text}");
         assert!(text.contains("a whole number from 1 to 1000000"), "{text}");
+    }
+    #[test]
+    fn a_url_has_the_scheme_that_is_spoken() {
+        let said = |url: &str, form: &str| {
+            let mut problems = Problems::default();
+            problems.url("URL", url, form).unwrap_or_else(|| problems.into_error().to_string())
+        };
+        assert_eq!(said("postgresql://h/db", "postgres://HOST"), "postgresql://h/db");
+        assert!(
+            said("rediss://hunter2@h", "redis://HOST")
+                .contains("TLS is not supported; expected redis://HOST")
+        );
+        for wrong in ["", "redis://", "h:6379", "http://h"] {
+            assert!(said(wrong, "redis://HOST").contains("is required, as redis://HOST"), "{wrong}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rpc::envoy::service::ratelimit::v3::RateLimitRequest;
 use stack::Service;
 
 use crate::driven::Driven;
@@ -20,7 +19,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}", report::memory(&memory(&system)?));
     let (product, answer_bytes) = system.prepare(options).await?;
     let service = start_echo(answer_bytes).await?;
-    let echo = Driven::new("echo", &service, echo::METHOD, &RateLimitRequest::default());
+    let request_bytes = product.request.len();
+    let echo = Driven::new("echo", &service, echo::METHOD, &echo::request(request_bytes));
 
     let duration = Duration::from_millis(options.millis.into());
     let mut comparisons = Vec::new();
@@ -29,7 +29,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         comparisons.push(compare(echo, product, shape, options.rounds, duration).await?);
     }
     println!("{} rounds of {}\n", options.rounds, h2load::described(duration));
-    println!("{} cores for client and servers; answers of {answer_bytes} bytes\n", available_parallelism()?);
+    println!("{} cores for client and servers", available_parallelism()?);
+    println!("requests of {request_bytes} bytes, answers of {answer_bytes}\n");
     println!("{}", report::table(product.name, &comparisons));
     Ok(())
 }

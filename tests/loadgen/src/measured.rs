@@ -63,7 +63,10 @@ fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use rpc::snippets::v1::GetSnippetRequest;
+
     use super::*;
+    use crate::system::System;
 
     fn run(per_second: f64) -> Measured {
         Measured { per_second, p50_micros: 1.0, p99_micros: 2.0, cpu_micros: 3.0 }
@@ -80,5 +83,16 @@ mod tests {
         assert_eq!(median(comparison.ratios().into_iter()).to_string(), "0.5");
         assert_eq!(median([4.0, 1.0].into_iter()).to_string(), "1");
         assert!(median(std::iter::empty()).is_nan());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn refusals_are_not_measured() {
+        let system = System::in_one_process("").await.unwrap();
+        let unknown = GetSnippetRequest { id: "00000000000".to_owned(), ..GetSnippetRequest::default() };
+        let method = "/snippets.v1.SnippetService/GetSnippet";
+        let driven = Driven::new("unknown", &system.services[0], method, &unknown);
+        let shape = Shape { connections: 1, streams: 1 };
+        let error = Measured::of(&driven, shape, Duration::from_millis(100)).await.unwrap_err();
+        assert!(error.to_string().ends_with("calls failed, as gRPC has it"), "{error:#}");
     }
 }

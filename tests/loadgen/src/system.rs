@@ -7,7 +7,7 @@ use rpc::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use rpc::ratelimit::v1::{CheckRequest, Descriptor};
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{CreateSnippetRequest, GetSnippetRequest, Snippet, Visibility};
-use stack::{Backends, PostgresOptions, Product, Service, SharedServers, binary};
+use stack::{Backends, PostgresOptions, Product, Service, Shared, SharedServers, binary};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
@@ -31,7 +31,7 @@ impl System {
         if options.standalone { Self::in_one_process(rules).await } else { Self::on_servers(rules).await }
     }
 
-    async fn in_one_process(rules: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn in_one_process(rules: &str) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let standalone = Service::builder(STANDALONE, binary(STANDALONE)?)
             .env("DATA_DIR", data.path().to_string_lossy())
@@ -39,14 +39,17 @@ impl System {
         Ok(Self { services: vec![standalone.start().await?], _servers: None, _data: Some(data) })
     }
 
-    /// Every service once. Postgres waits for the disk, as in production.
+    /// Every service once, on the servers of `stack exec` if it runs this, else on its own.
     async fn on_servers(rules: &str) -> anyhow::Result<Self> {
-        let servers = SharedServers::start(PostgresOptions { fsync: true, port: None }).await?;
-        let product = Product::builder(Backends::of(&servers)).replicas(1).workers(1);
+        let (backends, servers) = match Shared::from_env() {
+            Ok(shared) => (Backends::fresh(&shared).await, None),
+            Err(_) => own_servers().await?,
+        };
+        let product = Product::builder(backends).replicas(1).workers(1);
         let Product { snippets, ratelimit, counter_workers } =
             product.env("RATELIMIT_RULES", rules).start().await?;
         let services = snippets.into_iter().chain([ratelimit]).chain(counter_workers).collect();
-        Ok(Self { services, _servers: Some(servers), _data: None })
+        Ok(Self { services, _servers: servers, _data: None })
     }
 
     /// Prepares a call, makes it once, and gives it with the length of its answer in bytes.
@@ -61,6 +64,12 @@ impl System {
         let serves = |service: &&Service| service.name().starts_with(name) || service.name() == STANDALONE;
         self.services.iter().find(serves).context("not started")
     }
+}
+
+/// Postgres waits for the disk, as in production.
+async fn own_servers() -> anyhow::Result<(Backends, Option<SharedServers>)> {
+    let servers = SharedServers::start(PostgresOptions { fsync: true, port: None }).await?;
+    Ok((Backends::of(&servers), Some(servers)))
 }
 
 async fn get(service: &Service, body_bytes: u32) -> anyhow::Result<(Driven<'_>, usize)> {
