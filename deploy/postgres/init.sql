@@ -20,15 +20,11 @@ CREATE SCHEMA snippets AUTHORIZATION snippets_owner;
 GRANT USAGE ON SCHEMA snippets TO snippets_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE snippets_owner IN SCHEMA snippets
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO snippets_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE snippets_owner IN SCHEMA snippets
-    GRANT USAGE ON SEQUENCES TO snippets_app;
 
 CREATE SCHEMA views AUTHORIZATION views_owner;
 GRANT USAGE ON SCHEMA views TO views_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE views_owner IN SCHEMA views
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO views_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE views_owner IN SCHEMA views
-    GRANT USAGE ON SEQUENCES TO views_app;
 
 -- The totals that the worker publishes. They do not exist yet, and a privilege can't be promised to one table alone.
 GRANT USAGE ON SCHEMA views TO snippets_app;

@@ -33,11 +33,16 @@ pub fn product(backends: &Backends) -> ProductBuilder {
 
 /// One more service on these backends, beside a product or instead of one. A `snippets` wants a `RATELIMIT_URL`, too.
 pub fn service_of(backends: &Backends, program: &str) -> anyhow::Result<ServiceBuilder> {
-    let service = Service::builder(program, binary(program)?)
+    Ok(service(program)?
         .env("DATABASE_URL", &backends.database_url)
         .env("CACHE_REDIS_URL", &backends.cache_redis_url)
         .env("COUNTERS_REDIS_URL", &backends.counters_redis_url)
-        .env("AMQP_URL", &backends.amqp_url);
+        .env("AMQP_URL", &backends.amqp_url))
+}
+
+/// A service that knows of no servers yet.
+pub fn service(program: &str) -> anyhow::Result<ServiceBuilder> {
+    let service = Service::builder(program, binary(program)?);
     Ok(SETTINGS.iter().fold(service, |service, (name, value)| service.env(name, value)))
 }
 

@@ -33,8 +33,8 @@ pub use process_tree::{kill_tree, terminate_tree};
 pub use product::{Backends, Product, ProductBuilder};
 pub use programs::binary;
 pub use proxy::Proxy;
-pub use rabbitmq::RabbitMq;
-pub use redis::{Redis, RedisPolicy};
+pub use rabbitmq::{RabbitMq, RabbitMqOptions};
+pub use redis::{Redis, RedisOptions, RedisPolicy};
 pub use samples::sum_samples;
 pub use service::{Service, ServiceBuilder, StartedWhen};
 pub use shared::{

@@ -113,7 +113,12 @@ impl Database {
         Ok(Self { url: format!("{server}/{name}") })
     }
 
-    /// The superuser's URL.
+    /// A database that exists, in the name of the role in the URL.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into() }
+    }
+
+    /// Its URL: the superuser's, of a database that was created here.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -122,14 +127,32 @@ impl Database {
     pub async fn execute(&self, sql: &str) -> anyhow::Result<String> {
         execute(&self.url, sql).await
     }
+
+    /// Runs a script through psql, to which `\getenv` gives these variables.
+    pub async fn execute_file<'a>(
+        &self,
+        path: &Path,
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> anyhow::Result<()> {
+        let mut command = psql(&self.url)?;
+        command.envs(variables).arg("--file").arg(path);
+        run(command).await?;
+        Ok(())
+    }
 }
 
 async fn execute(url: &str, sql: &str) -> anyhow::Result<String> {
+    let mut command = psql(url)?;
+    command.args(["--command", sql]);
+    Ok(run(command).await?.trim_end().to_owned())
+}
+
+fn psql(url: &str) -> anyhow::Result<Command> {
     let mut command = clean_command(Programs::find()?.path("psql"));
     // --no-psqlrc: the developer's own file must not change what a test sees.
     command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
-    command.args(["--dbname", url, "--command", sql]);
-    Ok(run(command).await?.trim_end().to_owned())
+    command.args(["--dbname", url]);
+    Ok(command)
 }
 
 #[derive(Debug, Clone)]

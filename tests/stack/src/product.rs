@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::ports::Port;
-use crate::programs::{binary, clean_command, run};
+use crate::programs::binary;
 use crate::service::{Service, ServiceBuilder};
 use crate::shared::{Shared, SharedServers};
 
@@ -118,11 +118,8 @@ impl ProductBuilder {
     }
 
     async fn migrate(&self, program: &str) -> anyhow::Result<()> {
-        let mut command = clean_command(self.program(program)?);
-        command.arg("migrate").env("DATABASE_URL", &self.backends.database_url);
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        run(command).await.with_context(|| format!("`{program} migrate` failed"))?;
-        Ok(())
+        let service = self.service(program, program)?.env("DATABASE_URL", &self.backends.database_url);
+        service.run("migrate").await.map(drop)
     }
 
     async fn start_ratelimit(&self) -> anyhow::Result<Service> {

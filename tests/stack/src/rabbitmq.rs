@@ -18,6 +18,13 @@ use crate::vhost::{Control, Vhost};
 /// The broker's one user, with all permissions on every virtual host.
 pub(crate) const USER: &str = "stack";
 
+/// How a RabbitMQ broker is run.
+#[derive(Debug, Default)]
+pub struct RabbitMqOptions {
+    /// Further lines of its `rabbitmq.conf`. They win over the settings that it has anyway.
+    pub settings: String,
+}
+
 /// A RabbitMQ broker in a folder of its own; ends when dropped.
 #[derive(Debug)]
 pub struct RabbitMq {
@@ -30,13 +37,18 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Starts a broker on a free port.
+    /// Starts a broker with default options.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(RabbitMqOptions::default()).await
+    }
+
+    /// Starts a broker on a free port.
+    pub async fn start_with(options: RabbitMqOptions) -> anyhow::Result<Self> {
         let ports = Ports::claim()?;
         let port_mapper = start_port_mapper(&ports.mapper).await?;
         let dir = temp_dir("rabbitmq")?;
         let password = format!("{:016x}", random());
-        write_configuration(dir.path(), &password)?;
+        write_configuration(dir.path(), &password, &options.settings)?;
         let control =
             Control { addr: ports.distribution.addr().to_string(), home: dir.path().display().to_string() };
 
@@ -48,7 +60,8 @@ impl RabbitMq {
         Ok(Self { url, control, broker, _port_mapper: port_mapper, _ports: ports })
     }
 
-    /// The URL of the default virtual host, `/`.
+    /// The URL of the default virtual host, `/`. Where `load_definitions` is among the settings there is neither that
+    /// nor the default user, and only the address is of use.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -110,13 +123,14 @@ async fn start_port_mapper(port: &Port) -> anyhow::Result<Server> {
     Server::start("epmd", temp_dir("epmd")?, command, probe).await
 }
 
-fn write_configuration(dir: &Path, password: &str) -> anyhow::Result<()> {
+fn write_configuration(dir: &Path, password: &str, further: &str) -> anyhow::Result<()> {
     let settings = format!(
         "default_user = {USER}\n\
          default_pass = {password}\n\
          disk_free_limit.absolute = 1MB\n\
          vm_memory_high_watermark.absolute = 1GB\n\
-         raft.wal_max_size_bytes = 67108864\n"
+         raft.wal_max_size_bytes = 67108864\n\
+         {further}"
     );
     fs::write(dir.join("rabbitmq.conf"), settings)?;
     fs::write(dir.join("rabbitmq-env.conf"), "")?;

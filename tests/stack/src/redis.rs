@@ -1,6 +1,7 @@
 //! A private Redis server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{anyhow, bail};
@@ -27,6 +28,15 @@ pub enum RedisPolicy {
     Counters,
 }
 
+/// How a Redis server is run.
+#[derive(Debug)]
+pub struct RedisOptions {
+    /// What it is for.
+    pub policy: RedisPolicy,
+    /// Its users; without this file anybody may do anything.
+    pub acl_file: Option<PathBuf>,
+}
+
 /// A Redis server in a folder of its own; ends when dropped.
 #[derive(Debug)]
 pub struct Redis {
@@ -36,16 +46,21 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server on a free port.
+    /// Starts a server without users on a free port.
     pub async fn start(policy: RedisPolicy) -> anyhow::Result<Self> {
+        Self::start_with(RedisOptions { policy, acl_file: None }).await
+    }
+
+    /// Starts a server on a free port.
+    pub async fn start_with(options: RedisOptions) -> anyhow::Result<Self> {
         let port = Port::free()?;
         let addr = port.addr();
-        let probe = probe(move || async move { ask(addr, "PING").await.is_ok_and(|reply| reply == "+PONG") });
-        let server = Server::start("redis", temp_dir("redis")?, command(policy, addr)?, probe).await?;
+        let probe = probe(move || async move { answers(addr).await.unwrap_or(false) });
+        let server = Server::start("redis", temp_dir("redis")?, command(&options, addr)?, probe).await?;
         Ok(Self { server, url: format!("redis://{addr}/"), _port: port })
     }
 
-    /// `redis://127.0.0.1:PORT/`
+    /// `redis://127.0.0.1:PORT/`, in the name of no user.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -89,11 +104,14 @@ pub(crate) async fn fresh_database(url: &str) -> anyhow::Result<String> {
     Ok(format!("{server}/{number}"))
 }
 
-fn command(policy: RedisPolicy, addr: SocketAddr) -> anyhow::Result<Command> {
+fn command(options: &RedisOptions, addr: SocketAddr) -> anyhow::Result<Command> {
     let mut command = clean_command(installed("redis-server", &[])?);
     command.args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()]);
     command.args(["--databases", &DATABASES.to_string(), "--save", ""]);
-    match policy {
+    if let Some(acl_file) = &options.acl_file {
+        command.arg("--aclfile").arg(acl_file);
+    }
+    match options.policy {
         RedisPolicy::Cache => {
             command.args(["--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
         }
@@ -104,6 +122,12 @@ fn command(policy: RedisPolicy, addr: SocketAddr) -> anyhow::Result<Command> {
             .args(["--maxmemory-policy", "noeviction"]),
     };
     Ok(command)
+}
+
+/// A server with users answers too, if only that one has to log in.
+async fn answers(addr: SocketAddr) -> anyhow::Result<bool> {
+    let reply = ask(addr, "PING").await?;
+    Ok(reply == "+PONG" || reply.starts_with("-NOAUTH"))
 }
 
 /// Sends an inline command and gives the first line of the reply.

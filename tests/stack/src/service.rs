@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::http::http_get;
 use crate::ports::Port;
-use crate::programs::clean_command;
+use crate::programs::{clean_command, run};
 use crate::samples::sum_samples;
 use crate::server::{Server, probe, temp_dir};
 
@@ -81,6 +83,12 @@ impl ServiceBuilder {
         let probe = probe(move || async move { http_get(addr, path).await.is_ok_and(|it| it.status == 200) });
         let server = Server::start(&self.name, temp_dir(&self.name)?, self.command, probe).await?;
         Ok(Service { server, grpc, admin })
+    }
+
+    /// Runs a subcommand that ends by itself, such as `migrate`, and gives its standard output.
+    pub async fn run(mut self, subcommand: &str) -> anyhow::Result<String> {
+        self.command.arg(subcommand);
+        run(self.command).await.with_context(|| format!("`{} {subcommand}` failed", self.name))
     }
 }
 
