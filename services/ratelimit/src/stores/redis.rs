@@ -10,6 +10,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use thread_local::ThreadLocal;
 
 use super::{CounterCharge, CounterStore, StoreError};
 
@@ -36,14 +37,18 @@ pub struct RedisCountersConfig {
 /// It starts with Redis away. A failed or lost connection is made anew by the calls that find it so, one attempt at a
 /// time for all of them, each within its timeout.
 pub struct RedisCounters {
-    connection: ConnectionManager,
+    client: Client,
+    options: ConnectionManagerConfig,
+    /// One for each server thread, driven by that thread's runtime: script calls of concurrent Checks leave in one write,
+    /// and no answer has to wake another thread.
+    connections: ThreadLocal<ConnectionManager>,
     script: Script,
     key_prefix: String,
     timeout: Duration,
 }
 
 impl RedisCounters {
-    /// Reaches for Redis at the first call only. Must run inside of a Tokio runtime.
+    /// Reaches for Redis at the first call only.
     ///
     /// # Errors
     /// [`StoreError::Away`] when the URL is not one.
@@ -57,7 +62,9 @@ impl RedisCounters {
             // Without retries a call learns at once that Redis is away, and the next call is the retry.
             .set_number_of_retries(0);
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, options)?,
+            client,
+            options,
+            connections: ThreadLocal::new(),
             script: Script::new(include_str!("../../lua/check.lua")),
             key_prefix: config.key_prefix,
             timeout: config.timeout,
@@ -71,9 +78,15 @@ impl RedisCounters {
         peek: bool,
     ) -> Result<(u64, Vec<Decision>), StoreError> {
         let invocation = self.invocation(charges, peek);
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         let numbers: Vec<u64> = self.in_time(invocation.invoke_async(&mut connection)).await?;
         decode(&numbers, charges.len())
+    }
+
+    /// This thread's connection.
+    fn connection(&self) -> Result<ConnectionManager, StoreError> {
+        let new = || ConnectionManager::new_lazy_with_config(self.client.clone(), self.options.clone());
+        Ok(self.connections.get_or_try(new).cloned()?)
     }
 
     fn invocation(&self, charges: &[CounterCharge], peek: bool) -> ScriptInvocation<'_> {
@@ -102,7 +115,7 @@ impl CounterStore for RedisCounters {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         self.in_time(redis::cmd("PING").exec_async(&mut connection)).await
     }
 }

@@ -17,6 +17,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::{sync::Arc, time::Duration};
+use thread_local::ThreadLocal;
 use tokio::time::timeout;
 
 /// How to reach the cache.
@@ -39,10 +40,14 @@ impl Options {
 }
 
 /// A cache in Redis. Reading is one GET; writing is one script, so that comparing versions and storing are one
-/// step. Cloning shares the connection.
+/// step. Cloning shares the connections.
 #[derive(Clone)]
 pub struct RedisSnippetCache {
-    connection: ConnectionManager,
+    client: Client,
+    config: ConnectionManagerConfig,
+    /// One for each server thread, driven by that thread's runtime: commands of concurrent calls leave in one write, and
+    /// no answer has to wake another thread.
+    connections: Arc<ThreadLocal<ConnectionManager>>,
     key_prefix: String,
     command_timeout: Duration,
     breaker: Arc<Breaker>,
@@ -51,17 +56,17 @@ pub struct RedisSnippetCache {
 }
 
 impl RedisSnippetCache {
-    /// Connects on first use, and again whenever the connection breaks. Fails on a malformed URL. Has to be
-    /// called within a runtime.
+    /// Connects on first use, and again whenever a connection breaks. Fails on a malformed URL.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.command_timeout))
             .set_response_timeout(Some(options.command_timeout))
             // A caller does not wait for another try: the next command makes one.
             .set_number_of_retries(0);
-        let client = Client::open(connection_info(&options.url)?)?;
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, config)?,
+            client: Client::open(connection_info(&options.url)?)?,
+            config,
+            connections: Arc::default(),
             key_prefix: options.key_prefix.clone(),
             command_timeout: options.command_timeout,
             breaker: Arc::new(Breaker::new()),
@@ -72,8 +77,15 @@ impl RedisSnippetCache {
 
     /// Succeeds when Redis answers.
     pub async fn check(&self) -> Result<(), CacheError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         self.bounded(async move { connection.ping::<()>().await }).await
+    }
+
+    /// This thread's connection.
+    fn connection(&self) -> Result<ConnectionManager, CacheError> {
+        let new = || ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
+        let connection = self.connections.get_or_try(new).cloned();
+        connection.map_err(|error| CacheError::Unavailable(error.into()))
     }
 
     fn key(&self, id: &SnippetId) -> String {
@@ -111,7 +123,7 @@ impl RedisSnippetCache {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let mut invocation = script.key(self.key(id));
         invocation.arg(version.get()).arg(entry).arg(lifetime_ms);
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         self.bounded(async move { invocation.invoke_async(&mut connection).await }).await
     }
 }
@@ -119,7 +131,7 @@ impl RedisSnippetCache {
 #[async_trait]
 impl SnippetCache for RedisSnippetCache {
     async fn get(&self, id: &SnippetId) -> Result<CacheEntry, CacheError> {
-        let (key, mut connection) = (self.key(id), self.connection.clone());
+        let (key, mut connection) = (self.key(id), self.connection()?);
         let entry: Option<Vec<u8>> = self.bounded(async move { connection.get(key).await }).await?;
         entry.map_or(Ok(CacheEntry::Miss), |entry| encoding::decode(*id, &entry))
     }
