@@ -146,18 +146,28 @@ async fn the_loss_of_a_replica_is_overcome(client: &Client, product: &Product) {
     let goes_on = async || gets(staying).await >= before + 100.0;
     until("calls go on", PATIENCE, goes_on).await.unwrap();
     gone.send_replace(true);
-    for call in callers.join_all().await {
-        call.unwrap();
+    for lost in callers.join_all().await {
+        assert!(lost.unwrap() <= 1, "a caller lost more than one call");
     }
     for _ in 0..20 {
         client.get(&id).await.unwrap();
     }
 }
 
-/// Reads until told to stop or a read fails.
-async fn call_until(client: Client, id: String, stop: watch::Receiver<bool>) -> Result<(), Status> {
+/// Reads until told to stop; gives how many reads were lost, each of which succeeded when sent again.
+///
+/// A connection that nginx opens just as the replica stops listening may be reset before the replica has seen it. nginx can't
+/// know whether the call on it had an effect, so it does not send it elsewhere by itself, and answers UNAVAILABLE.
+async fn call_until(client: Client, id: String, stop: watch::Receiver<bool>) -> Result<u32, Status> {
+    let mut lost = 0;
     while !*stop.borrow() {
-        client.get(&id).await?;
+        match client.get(&id).await {
+            Err(status) if status.code() == Code::Unavailable => {
+                client.get(&id).await?;
+                lost += 1;
+            }
+            answer => drop(answer?),
+        }
     }
-    Ok(())
+    Ok(lost)
 }
