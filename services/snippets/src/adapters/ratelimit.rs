@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rpc::ratelimit::v1 as pb;
 use rpc::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
+use tokio::time::timeout;
 use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -21,12 +22,13 @@ pub const DOMAIN: &str = "snippets";
 /// [`RateLimiter`] over `ratelimit.v1`.
 pub struct RateLimitServiceLimiter<I> {
     client: RateLimitServiceClient<InterceptedService<Channel, I>>,
+    timeout: Duration,
 }
 
 /// A limiter that waits for an answer no longer than `timeout`, nor longer than its caller has time.
 pub fn limiter(channel: Channel, timeout: Duration) -> impl RateLimiter {
     let client = RateLimitServiceClient::with_interceptor(channel, chassis::client::on_behalf(timeout));
-    RateLimitServiceLimiter { client }
+    RateLimitServiceLimiter { client, timeout }
 }
 
 #[async_trait]
@@ -37,9 +39,12 @@ impl<I: Interceptor + Clone + Send + Sync + 'static> RateLimiter for RateLimitSe
             descriptors: vec![descriptor(caller)],
             ..pb::CheckRequest::default()
         };
-        match self.client.clone().check(request).await {
-            Ok(response) => decision(response.into_inner()),
-            Err(status) => WriteDecision::Unavailable { reason: status.to_string() },
+        // The channel's own deadline begins only once it is connected.
+        let mut client = self.client.clone();
+        match timeout(self.timeout, client.check(request)).await {
+            Ok(Ok(response)) => decision(response.into_inner()),
+            Ok(Err(status)) => WriteDecision::Unavailable { reason: status.to_string() },
+            Err(elapsed) => WriteDecision::Unavailable { reason: elapsed.to_string() },
         }
     }
 }
@@ -77,4 +82,35 @@ fn decision(response: pb::CheckResponse) -> WriteDecision {
 
 fn duration(duration: Option<prost_types::Duration>) -> Duration {
     duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_util::future::join_all;
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_limiter_that_can_not_even_be_connected_to_holds_nobody_up() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap();
+        // Once its queue is full the kernel answers no further connection.
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(addr)).await {
+            queued.push(stream.unwrap());
+        }
+        let channel = chassis::client::channel(&format!("http://{addr}"), MINUTE).unwrap();
+        let limiter = limiter(channel, Duration::from_millis(50));
+        let caller = Caller { address: Ipv4Addr::LOCALHOST.into(), identity: Identity::Anonymous };
+        let checks = join_all((0..16).map(|_| limiter.check_write(&caller)));
+        let decisions = timeout(MINUTE / 2, checks).await.expect("each waits for its own time only");
+        assert!(decisions.iter().all(|decision| matches!(decision, WriteDecision::Unavailable { .. })));
+    }
 }

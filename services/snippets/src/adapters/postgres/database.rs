@@ -4,7 +4,8 @@ use super::super::sql::{self, Failure};
 use crate::ports::StoreError;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, Error, Executor as _, PgConnection, PgPool, Postgres,
+    Connection as _, Error, Executor as _, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
@@ -97,21 +98,43 @@ impl Database {
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lent = Lent(Some(self.pool.acquire().await?));
         let patience = self.statement_timeout + Duration::from_millis(100);
-        if let Ok(rows) = timeout(patience, fetch(&mut connection, query)).await {
-            return rows;
+        match timeout(patience, lent.fetch(query)).await {
+            Ok(rows) => {
+                lent.give_back();
+                rows
+            }
+            Err(_) => Err(unanswered()),
         }
-        drop(connection.detach());
-        Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time")))
     }
 }
 
-async fn fetch(
-    connection: &mut PgConnection,
-    query: Query<'_, Postgres, PgArguments>,
-) -> Result<Vec<PgRow>, Error> {
-    connection.fetch_all(query).await
+/// A connection of the pool for one statement. Unless it is given back it is thrown away, also when the caller goes away
+/// half way: the pool would wait for an answer that may never come before it lends the connection again.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    async fn fetch(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
+        let connection = self.0.as_deref_mut().ok_or_else(unanswered)?;
+        connection.fetch_all(query).await
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+fn unanswered() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
 }
 
 /// Sorts by SQLSTATE; <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
