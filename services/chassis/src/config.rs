@@ -221,6 +221,7 @@ mod tests {
         assert!(text.contains("--request-timeout (REQUEST_TIMEOUT)"), "{text}");
         assert!(text.contains("a whole number from 1 to 1000000"), "{text}");
     }
+
     #[test]
     fn a_url_has_the_scheme_that_is_spoken() {
         let said = |url: &str, form: &str| {

@@ -19,10 +19,7 @@ impl Replicas {
     async fn start() -> Self {
         let backends = e2e::backends().await;
         let product = e2e::product(&backends).replicas(1).workers(0).start().await.unwrap();
-        let (server, rest) = backends.database_url.split_once('@').unwrap();
-        let (addr, name) = rest.split_once('/').unwrap();
-        let database = Proxy::start(addr.parse().unwrap()).await.unwrap();
-        let database_url = format!("{server}@{}/{name}", database.addr());
+        let (database, database_url) = Proxy::before_url(&backends.database_url).await.unwrap();
         let through_proxy = Backends { database_url, ..backends };
         let second = e2e::service_of(&through_proxy, "snippets").unwrap();
         let second = second.env("RATELIMIT_URL", product.ratelimit.grpc_url()).start().await.unwrap();

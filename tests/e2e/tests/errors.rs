@@ -314,11 +314,8 @@ impl Slow {
     async fn start() -> Self {
         let backends = e2e::backends().await;
         let product = e2e::product(&backends).replicas(0).workers(0).start().await.unwrap();
-        let (server, database) = backends.database_url.split_once('@').unwrap();
-        let (addr, name) = database.split_once('/').unwrap();
-        let proxy = Proxy::start(addr.parse().unwrap()).await.unwrap();
-        let through_proxy =
-            Backends { database_url: format!("{server}@{}/{name}", proxy.addr()), ..backends.clone() };
+        let (proxy, database_url) = Proxy::before_url(&backends.database_url).await.unwrap();
+        let through_proxy = Backends { database_url, ..backends };
         let replica = e2e::service_of(&through_proxy, "snippets").unwrap();
         let replica = replica.env("RATELIMIT_URL", product.ratelimit.grpc_url());
         Self { proxy, replica: replica.start().await.unwrap(), _product: product }

@@ -43,11 +43,8 @@ impl Ways {
 
 /// A way to the server of a URL, and the URL by that way.
 async fn closed_way(url: &str) -> (Proxy, String) {
-    let start = url.find('@').map_or_else(|| url.find("://").unwrap() + 3, |at| at + 1);
-    let end = start + url[start..].find('/').unwrap_or(url.len() - start);
-    let proxy = Proxy::start(url[start..end].parse().unwrap()).await.unwrap();
+    let (proxy, through) = Proxy::before_url(url).await.unwrap();
     proxy.cut().await;
-    let through = format!("{}{}{}", &url[..start], proxy.addr(), &url[end..]);
     (proxy, through)
 }
 

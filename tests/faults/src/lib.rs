@@ -6,7 +6,6 @@
 mod client;
 mod flood;
 mod outage;
-mod proxied;
 mod readiness;
 mod rig;
 mod views;
@@ -14,7 +13,6 @@ mod views;
 pub use client::Client;
 pub use flood::Flood;
 pub use outage::{Faulty, Outage};
-pub use proxied::proxied;
 pub use readiness::{metric, until_degraded, until_ready};
 pub use rig::Rig;
 pub use views::{Counts, Views, sum};

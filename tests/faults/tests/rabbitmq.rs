@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faults::{Flood, PATIENCE, Rig, Views, metric, proxied, until_degraded, until_ready};
+use faults::{Flood, PATIENCE, Rig, Views, metric, until_degraded, until_ready};
 use rpc::snippets::v1::SnippetView;
 use stack::{Backends, Proxy, RabbitMq, Service, shared, until};
 use tokio::time::{Instant, sleep_until};
@@ -73,7 +73,7 @@ impl Scene {
         let rabbitmq = RabbitMq::start().await.unwrap();
         // A worker notices after two heartbeats without a sign that the broker is frozen; 10 s apart by default.
         let url = format!("{}?heartbeat=2", rabbitmq.url());
-        let (way, amqp_url) = proxied(&url).await.unwrap();
+        let (way, amqp_url) = Proxy::before_url(&url).await.unwrap();
         let backends = Backends { amqp_url, ..Backends::fresh(shared()).await };
         let rig = Rig::start(Rig::builder(backends)).await.unwrap();
         let ids = rig.snippets(5).await.unwrap();

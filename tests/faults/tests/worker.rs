@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faults::{Flood, PATIENCE, Rig, Views, metric, proxied};
+use faults::{Flood, PATIENCE, Rig, Views, metric};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use stack::{Backends, Proxy, Service, binary, shared, until};
@@ -62,8 +62,8 @@ impl Scene {
         let backends = Backends::fresh(shared()).await;
         let builder = Rig::builder(backends.clone()).replicas(1).workers(0);
         let mut rig = Rig::start(builder).await.unwrap();
-        let (database, database_url) = proxied(&backends.database_url).await.unwrap();
-        let (broker, amqp_url) = proxied(&backends.amqp_url).await.unwrap();
+        let (database, database_url) = Proxy::before_url(&backends.database_url).await.unwrap();
+        let (broker, amqp_url) = Proxy::before_url(&backends.amqp_url).await.unwrap();
         let by_proxies = Backends { database_url, amqp_url, ..backends.clone() };
         for (name, backends) in [("counter-worker-1", &by_proxies), ("counter-worker-2", &backends)] {
             let worker = Service::builder(name, binary("counter-worker").unwrap())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, oneshot};
@@ -39,6 +40,17 @@ impl Proxy {
             Self { port: Port::free()?, upstream, delay_ms: Arc::default(), forwarding: Mutex::new(None) };
         proxy.restore().await?;
         Ok(proxy)
+    }
+
+    /// Starts forwarding to the server of a URL; gives the proxy, and the URL that leads through it.
+    pub async fn before_url(url: &str) -> anyhow::Result<(Self, String)> {
+        let (scheme, rest) = url.split_once("://").context("no scheme in the URL")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let proxy = Self::start(host.parse()?).await?;
+        let at = if user.is_empty() { "" } else { "@" };
+        let through = format!("{scheme}://{user}{at}{}/{path}", proxy.addr());
+        Ok((proxy, through))
     }
 
     /// Where clients connect to.
