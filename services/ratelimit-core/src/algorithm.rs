@@ -4,16 +4,29 @@
 //! does the same arithmetic in doubles, which are exact below 2^53; hence every limit is refused at construction whose
 //! products could come near ([`EXACT_MAX`]). An epoch time stays below 2^53 until the year 2255.
 //!
-//! Time never runs backwards for a counter: a `now` before the one last seen counts as the one last seen, so that a
-//! failover to a server whose clock is behind gives nothing away.
+//! A clock that goes back, as after a failover to a server that is behind, gives nothing away: a counter stands still
+//! until the clock has caught up with it.
 
+mod concurrency;
 mod fixed_window;
+mod leaky_bucket;
+mod meter;
+mod quota;
+mod sliding_window;
 mod token_bucket;
+mod window;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-pub use fixed_window::{FixedWindow, Window};
+pub use concurrency::{Concurrency, SLOTS_MAX, Slot, Slots};
+pub use fixed_window::FixedWindow;
+pub use leaky_bucket::LeakyBucket;
+pub use quota::{CalendarPeriod, Quota};
+pub use sliding_window::{Entry, SLICES, SlidingLog, SlidingWindow};
 pub use token_bucket::{Bucket, TokenBucket};
+pub use window::Window;
+
+use meter::Meter;
 
 /// Largest value of any product in the arithmetic, so that sums of two stay exact in a double.
 pub const EXACT_MAX: u64 = 1 << 52;
@@ -25,21 +38,97 @@ pub const PERIOD_MIN: Duration = Duration::from_millis(1);
 pub const PERIOD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// An algorithm with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Algorithm {
     /// `limit` per window of `period`.
     FixedWindow(FixedWindow),
+    /// `limit` in whatever interval of length `period`.
+    SlidingWindow(SlidingWindow),
     /// `burst` at once, refilled at `limit` per `period`.
     TokenBucket(TokenBucket),
+    /// One each `period` / `limit`.
+    LeakyBucket(LeakyBucket),
+    /// `limit` per day, week or month of the calendar.
+    Quota(Quota),
+    /// `limit` at a time.
+    Concurrency(Concurrency),
+}
+
+/// Which algorithm, without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`FixedWindow`]
+    FixedWindow,
+    /// [`SlidingWindow`]
+    SlidingWindow,
+    /// [`TokenBucket`]
+    TokenBucket,
+    /// [`LeakyBucket`]
+    LeakyBucket,
+    /// [`Quota`]
+    Quota,
+    /// [`Concurrency`]
+    Concurrency,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::FixedWindow,
+        Self::SlidingWindow,
+        Self::TokenBucket,
+        Self::LeakyBucket,
+        Self::Quota,
+        Self::Concurrency,
+    ];
+
+    /// The name it has in rules.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FixedWindow => "fixed_window",
+            Self::SlidingWindow => "sliding_window",
+            Self::TokenBucket => "token_bucket",
+            Self::LeakyBucket => "leaky_bucket",
+            Self::Quota => "quota",
+            Self::Concurrency => "concurrency",
+        }
+    }
+
+    /// The kind with that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// What a limit remembers of one subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Of a [`FixedWindow`].
+    /// Of a [`FixedWindow`] or a [`Quota`].
     Window(Window),
-    /// Of a [`TokenBucket`].
+    /// Of a [`SlidingWindow`].
+    Sliding(SlidingLog),
+    /// Of a [`TokenBucket`] or a [`LeakyBucket`].
     Bucket(Bucket),
+    /// Of [`Concurrency`].
+    Slots(Slots),
+}
+
+/// What a request asks of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// What it is worth. At 0 it is asked whether 1 could pass, and nothing is charged.
+    pub cost: u64,
+    /// Names the slots that it takes of a [`Concurrency`]; the others pay no attention to it.
+    pub slot: &'a str,
+    /// When, in microseconds.
+    pub now_us: u64,
+}
+
+impl Hit<'_> {
+    /// When what was charged with that decision is gone, in microseconds.
+    fn end_us(&self, charged: &Decision) -> u64 {
+        self.now_us.saturating_add(u64::try_from(charged.reset_after.as_micros()).unwrap_or(u64::MAX))
+    }
 }
 
 /// What a limit says to a request.
@@ -49,7 +138,7 @@ pub struct Decision {
     pub allowed: bool,
     /// What is left, after the charge if one was made.
     pub remaining: u64,
-    /// Until the limit is as if nothing had been charged, or its window ends.
+    /// Until the limit is as if nothing had been charged.
     pub reset_after: Duration,
     /// Until the same cost could pass, never zero; `None` when allowed, and when it can never pass.
     pub retry_after: Option<Duration>,
@@ -59,10 +148,12 @@ pub struct Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParameters {
     /// The limit is out of range.
-    #[error("limit must be from {min} to {LIMIT_MAX}")]
+    #[error("limit must be from {min} to {max}")]
     Limit {
         /// The smallest that the algorithm can do.
         min: u64,
+        /// The largest.
+        max: u64,
     },
     /// The burst is out of range.
     #[error("burst must be from 1 to {LIMIT_MAX}")]
@@ -87,47 +178,67 @@ pub struct CostAboveCapacity {
     pub capacity: u64,
 }
 
+/// Runs an expression on the parameters inside an [`Algorithm`], whatever they are.
+macro_rules! with_meter {
+    ($algorithm:expr, $meter:ident => $result:expr) => {
+        match $algorithm {
+            Algorithm::FixedWindow($meter) => $result,
+            Algorithm::SlidingWindow($meter) => $result,
+            Algorithm::TokenBucket($meter) => $result,
+            Algorithm::LeakyBucket(bucket) => {
+                let $meter = bucket.as_token_bucket();
+                $result
+            }
+            Algorithm::Quota($meter) => $result,
+            Algorithm::Concurrency($meter) => $result,
+        }
+    };
+}
+
 impl Algorithm {
+    /// Which algorithm it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::FixedWindow(_) => Kind::FixedWindow,
+            Self::SlidingWindow(_) => Kind::SlidingWindow,
+            Self::TokenBucket(_) => Kind::TokenBucket,
+            Self::LeakyBucket(_) => Kind::LeakyBucket,
+            Self::Quota(_) => Kind::Quota,
+            Self::Concurrency(_) => Kind::Concurrency,
+        }
+    }
+
     /// The name it has in rules.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::FixedWindow(_) => "fixed_window",
-            Self::TokenBucket(_) => "token_bucket",
-        }
+        self.kind().name()
     }
 
-    /// What passes each period.
+    /// What passes each period, or at a time.
     pub fn limit(&self) -> u64 {
-        match self {
-            Self::FixedWindow(window) => window.limit(),
-            Self::TokenBucket(bucket) => bucket.limit(),
-        }
-    }
-
-    /// The time that the limit is for.
-    pub fn period(&self) -> Duration {
-        match self {
-            Self::FixedWindow(window) => window.period(),
-            Self::TokenBucket(bucket) => bucket.period(),
-        }
+        with_meter!(self, meter => meter.limit())
     }
 
     /// The most that passes at once.
     pub fn capacity(&self) -> u64 {
+        with_meter!(self, meter => meter.capacity())
+    }
+
+    /// The time that the limit is for; `None` where that is up to the calendar.
+    pub fn period(&self) -> Option<Duration> {
         match self {
-            Self::FixedWindow(window) => window.limit(),
-            Self::TokenBucket(bucket) => bucket.burst(),
+            Self::FixedWindow(it) => Some(it.period()),
+            Self::SlidingWindow(it) => Some(it.period()),
+            Self::TokenBucket(it) => Some(it.period()),
+            Self::LeakyBucket(it) => Some(it.period()),
+            Self::Quota(_) => None,
+            Self::Concurrency(it) => Some(it.period()),
         }
     }
 
     /// When that state is as good as none, in microseconds.
-    pub fn expires_us(&self, state: State) -> u64 {
-        match (self, state) {
-            (Self::FixedWindow(window), State::Window(state)) => window.ends_us(state),
-            (Self::TokenBucket(bucket), State::Bucket(state)) => bucket.full_us(state),
-            // A state of another algorithm says nothing to this one.
-            _ => 0,
-        }
+    pub fn expires_us(&self, state: &State) -> u64 {
+        // A state of another algorithm says nothing to this one.
+        with_meter!(self, meter => meter::known(meter, Some(state)).map_or(0, |state| meter.expires_us(state)))
     }
 
     /// Refuses a cost that no waiting makes pass. A limit of 0 is no such mistake of the caller: it denies.
@@ -136,28 +247,38 @@ impl Algorithm {
         if cost > capacity && capacity > 0 { Err(CostAboveCapacity { cost, capacity }) } else { Ok(()) }
     }
 
-    /// Whether `cost` could pass now, and what is left now. A state of another algorithm counts as none.
-    pub fn peek(&self, state: Option<State>, cost: u64, now_us: u64) -> Decision {
-        match (self, state) {
-            (Self::FixedWindow(window), Some(State::Window(state))) => window.peek(Some(state), cost, now_us),
-            (Self::FixedWindow(window), _) => window.peek(None, cost, now_us),
-            (Self::TokenBucket(bucket), Some(State::Bucket(state))) => bucket.peek(Some(state), cost, now_us),
-            (Self::TokenBucket(bucket), _) => bucket.peek(None, cost, now_us),
-        }
+    /// Whether the hit could pass now, and what is left now. A state of another algorithm counts as none.
+    pub fn peek(&self, state: Option<&State>, hit: Hit<'_>) -> Decision {
+        with_meter!(self, meter => meter::peek(meter, state, hit))
     }
 
-    /// Charges `cost` if there is room: the new state, or `None` where nothing changes because it was denied.
-    pub fn charge(&self, state: Option<State>, cost: u64, now_us: u64) -> (Option<State>, Decision) {
+    /// Charges the hit if there is room: the new state, or `None` where nothing changes because it was denied.
+    pub fn charge(&self, state: Option<&State>, hit: Hit<'_>) -> (Option<State>, Decision) {
+        with_meter!(self, meter => meter::charge(meter, state, hit))
+    }
+
+    /// Gives back what the hit was charged, if that still counts: the new state, or `None` where nothing changes.
+    /// `decision` is what the charge was answered with.
+    pub fn give_back(
+        &self,
+        state: Option<&State>,
+        charged: Hit<'_>,
+        decision: &Decision,
+        now_us: u64,
+    ) -> Option<State> {
+        with_meter!(self, meter => meter::give_back(meter, state, charged, decision, now_us))
+    }
+}
+
+/// All parameters, such as `token_bucket:300:60000000:50`: two that read the same count the same.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name(), self.limit())?;
         match self {
-            Self::FixedWindow(window) => {
-                let state = if let Some(State::Window(state)) = state { Some(state) } else { None };
-                let (next, decision) = window.charge(state, cost, now_us);
-                (next.map(State::Window), decision)
-            }
-            Self::TokenBucket(bucket) => {
-                let state = if let Some(State::Bucket(state)) = state { Some(state) } else { None };
-                let (next, decision) = bucket.charge(state, cost, now_us);
-                (next.map(State::Bucket), decision)
+            Self::TokenBucket(bucket) => write!(f, ":{}:{}", bucket.period().as_micros(), bucket.burst()),
+            Self::Quota(quota) => write!(f, ":{}:{}", quota.period(), quota.time_zone_name()),
+            Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::LeakyBucket(_) | Self::Concurrency(_) => {
+                write!(f, ":{}", self.period().unwrap_or_default().as_micros())
             }
         }
     }
@@ -170,5 +291,32 @@ fn period_us(period: Duration) -> Result<u64, InvalidParameters> {
         Ok(micros)
     } else {
         Err(InvalidParameters::Period)
+    }
+}
+
+fn validate_limit(limit: u64, min: u64, max: u64) -> Result<(), InvalidParameters> {
+    if (min..=max).contains(&limit) { Ok(()) } else { Err(InvalidParameters::Limit { min, max }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn hit(cost: u64, now_us: u64) -> Hit<'static> {
+        Hit { cost, slot: "", now_us }
+    }
+
+    #[test]
+    fn what_counts_differently_reads_differently() {
+        let minute = Duration::from_secs(60);
+        let window = Algorithm::FixedWindow(FixedWindow::new(5, minute).unwrap());
+        let bucket = Algorithm::TokenBucket(TokenBucket::new(5, minute, 7).unwrap());
+        let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let quota = Algorithm::Quota(Quota::new(5, CalendarPeriod::Day, berlin).unwrap());
+        let texts = [window, bucket, quota].map(|it| it.to_string());
+        assert_eq!(
+            texts,
+            ["fixed_window:5:60000000", "token_bucket:5:60000000:7", "quota:5:day:Europe/Berlin"]
+        );
     }
 }

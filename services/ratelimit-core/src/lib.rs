@@ -6,8 +6,10 @@
 
 pub mod algorithm;
 pub mod charge;
+pub mod heavy_hitters;
 pub mod rules;
 
-pub use algorithm::{Algorithm, Decision, State};
+pub use algorithm::{Algorithm, Decision, Hit, Kind, State};
 pub use charge::{Charge, Charged, charge_all};
+pub use heavy_hitters::HeavyHitters;
 pub use rules::{Domain, OnError, Policy, Rule, RuleSet};

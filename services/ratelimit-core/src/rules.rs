@@ -44,7 +44,7 @@ pub struct Rule {
 }
 
 /// What a rule allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
     /// Everything, and nothing is counted.
     Unlimited,

@@ -63,9 +63,9 @@ fn only_a_whole_match_counts() {
 fn limits_mean_what_they_say() {
     let rules = load(TREE).unwrap();
     let all = rules.domain("shop").unwrap().rules();
-    let Policy::Limited(bucket) = all[1].policy else { panic!("{all:?}") };
+    let Policy::Limited(bucket) = &all[1].policy else { panic!("{all:?}") };
     assert_eq!((bucket.name(), bucket.limit(), bucket.capacity()), ("token_bucket", 10, 5));
-    assert_eq!((bucket.period(), all[1].on_error), (Duration::from_millis(200), OnError::Deny));
+    assert_eq!((bucket.period(), all[1].on_error), (Some(Duration::from_millis(200)), OnError::Deny));
     assert!(all[2].shadow && all[3].shadow && !all[0].shadow);
     assert_eq!(all[4].policy, Policy::Unlimited);
 }

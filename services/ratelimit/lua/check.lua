@@ -1,132 +1,123 @@
--- Charges the limits of one request, all or nothing. The arithmetic is that of the crate ratelimit-core, whose documents
--- tell why it is exact: all values are whole numbers below 2^53.
+-- Charges the limits of one request, all or nothing. It comes after counters.lua.
 --
--- KEYS[i]  The counter of charge i. Its value is "<level>:<at>", two whole numbers:
---            fixed_window: what is used of the window, and when it opened
---            token_bucket: the debt in units of 1/per of a token, and when it was that much
--- ARGV[1]  1 to look without charging, 0 to charge.
--- ARGV[6i-4 .. 6i+1]  Of charge i: algorithm, shadow (1: counts, never denies), cost, and three parameters:
---            fixed_window: limit, period in microseconds, 0
---            token_bucket: burst, refill in units a microsecond, units of a token (per)
+-- KEYS[i]  The counter of charge i, and after the counters the receipt, if one is wanted.
+-- ARGV[1]  "charge", or "peek" to look without charging.
+-- ARGV[2]  What takes slots.
+-- ARGV[6i-3 .. 6i+2]  Of charge i: kind, shadow (1: counts, never denies), cost (0 looks as 1 would), and the kind's
+--          parameters a, b, c.
+-- ARGV[last-2 .. last]  With a receipt: how long it is kept if the request is allowed, and if it is denied, in
+--          milliseconds; and a memo that is kept with it.
 --
--- Result, whole numbers: the time in microseconds that was decided at, and for each charge four more:
---   allowed (0 or 1), remaining, reset_after in microseconds,
---   retry_after in microseconds (0 when allowed, and when it can never pass).
+-- Result, whole numbers: the time that was decided at, and for each charge four more:
+--   allowed (0 or 1), remaining, reset_after, retry_after (0 when allowed, and when it can never pass).
+-- If that time is in none of the windows that a charge brings along, it is the only number, and nothing was charged.
+--
+-- A receipt holds "0" (given back: "1"), these numbers, a line feed, and the memo. If there is one already then it is the
+-- result, and nothing is charged.
 --
 -- Every key that is written expires, once it says no more than no key would.
 
 local STRIDE = 6
 
-local fixed_window = {}
-
-function fixed_window.read(charge, now, limit, period)
-  charge.limit, charge.period = limit, period
-  if not charge.level or now >= charge.at + period then
-    charge.level, charge.at = 0, now
-  end
-end
-
-function fixed_window.has_room(charge)
-  return charge.level + charge.cost <= charge.limit
-end
-
-function fixed_window.add(charge)
-  charge.level = charge.level + charge.cost
-end
-
-function fixed_window.describe(charge, now)
-  local ends_in = charge.at + charge.period - math.max(now, charge.at)
-  local reset_after, retry_after = 0, 0
-  if charge.level > 0 then
-    reset_after = ends_in
-  end
-  if not charge.allowed and (charge.cost <= charge.limit or charge.limit == 0) then
-    retry_after = ends_in
-  end
-  return math.max(charge.limit - charge.level, 0), reset_after, retry_after
-end
-
-local token_bucket = {}
-
-function token_bucket.read(charge, now, burst, refill, per)
-  charge.burst, charge.refill, charge.per = burst, refill, per
-  if not charge.level then
-    charge.level, charge.at = 0, now
+-- Adds the cost to a counter that has room for it.
+local function add(charge)
+  local kind, cost = charge.kind, charge.cost
+  if kind == 'slots' then
+    redis.call('ZREMRANGEBYSCORE', charge.key, '-inf', string.format('%.0f', now))
+    for number = 1, cost do
+      redis.call('ZADD', charge.key, string.format('%.0f', now + charge.b), ARGV[2] .. ':' .. number)
+    end
+    charge.remaining = charge.a - redis.call('ZCARD', charge.key)
     return
-  end
-  local elapsed = math.max(now - charge.at, 0)
-  if elapsed >= math.ceil(charge.level / refill) then
-    charge.level = 0
+  elseif kind == 'bucket' then
+    charge.used = charge.used + cost * charge.c
   else
-    charge.level = charge.level - elapsed * refill
+    charge.used = charge.used + cost
   end
-  charge.at = math.max(now, charge.at)
-end
-
-function token_bucket.has_room(charge)
-  return charge.cost <= charge.burst and charge.level + charge.cost * charge.per <= charge.burst * charge.per
-end
-
-function token_bucket.add(charge)
-  charge.level = charge.level + charge.cost * charge.per
-end
-
-function token_bucket.describe(charge)
-  local left = math.max(charge.burst * charge.per - charge.level, 0)
-  local retry_after = 0
-  if not charge.allowed and charge.cost <= charge.burst then
-    retry_after = math.ceil((charge.cost * charge.per - left) / charge.refill)
+  charge.remaining = charge.remaining - cost
+  if kind == 'sliding' then
+    local at, kept = max(now, charge.at), charge.entries
+    if floor(at / charge.c) == floor(charge.at / charge.c) then
+      cost, kept = cost + charge.last_cost, string.sub(kept, 1, -ENTRY - 1)
+    end
+    charge.at, charge.entries = at, kept .. pack('<dd', at, cost)
   end
-  return math.floor(left / charge.per), math.ceil(charge.level / charge.refill), retry_after
 end
 
-local algorithms = { fixed_window = fixed_window, token_bucket = token_bucket }
+-- When there will be room for a cost for which there is none now.
+local function room_at(charge)
+  local kind, cost = charge.kind, max(charge.cost, 1)
+  if kind == 'window' then
+    return charge.at
+  elseif kind == 'bucket' then
+    return charge.at + ceil((charge.used + cost * charge.c - charge.a * charge.c) / charge.b)
+  elseif kind == 'sliding' then
+    local excess = charge.used + cost - charge.a
+    for first = 1, #charge.entries, ENTRY do
+      local at, entry_cost = doubles('<dd', charge.entries, first)
+      if entry_cost >= excess then
+        return at + charge.b
+      end
+      excess = excess - entry_cost
+    end
+  end
+  local in_the_way = charge.used + cost - charge.a
+  return tonumber(redis.call('ZRANGE', charge.key, after(now), '+inf', 'BYSCORE', 'LIMIT', in_the_way - 1, 1, 'WITHSCORES')[2])
+end
 
-local function read(index, value, now)
-  local first = 2 + STRIDE * (index - 1)
+local counters = floor((#ARGV - 2) / STRIDE)
+local receipt = KEYS[counters + 1]
+local known = receipt and redis.call('GET', receipt)
+if known then
+  return known
+end
+
+local values = redis.call('MGET', unpack(KEYS, 1, counters))
+local charges, charging, denied = {}, ARGV[1] == 'charge', false
+for index = 1, counters do
+  local first = STRIDE * index - 3
   local charge = {
-    algorithm = algorithms[ARGV[first]],
-    shadow = ARGV[first + 1] == '1',
+    key = KEYS[index],
+    kind = ARGV[first],
     cost = tonumber(ARGV[first + 2]),
+    a = tonumber(ARGV[first + 3]),
+    b = tonumber(ARGV[first + 4]),
+    c = tonumber(ARGV[first + 5]),
   }
-  if value then
-    local level, at = string.match(value, '^(%d+):(%d+)$')
-    charge.level, charge.at = tonumber(level), tonumber(at)
+  if charge.kind == 'window' and charge.b >= 0 and (now < charge.b or now >= charge.c) then
+    return { now }
   end
-  charge.algorithm.read(charge, now, tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4]), tonumber(ARGV[first + 5]))
-  charge.allowed = charge.algorithm.has_room(charge)
-  return charge
-end
-
--- %.0f, because Lua's own way of writing a number keeps 14 digits only. A millisecond is added to the expiry since
--- Redis expires by whole ones.
-local function write(key, charge, now)
-  charge.algorithm.add(charge)
-  local _, reset_after = charge.algorithm.describe(charge, now)
-  local expires_in = reset_after + math.max(charge.at - now, 0)
-  local value = string.format('%.0f:%.0f', charge.level, charge.at)
-  redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil(expires_in / 1000) + 1))
-end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local values = redis.call('MGET', unpack(KEYS))
-local charges = {}
-local charging = ARGV[1] == '0'
-for index = 1, #KEYS do
-  charges[index] = read(index, values[index], now)
-  charging = charging and (charges[index].shadow or charges[index].allowed)
+  open(charge, values[index], now)
+  charge.allowed = max(charge.cost, 1) <= charge.remaining
+  denied = denied or not (charge.allowed or ARGV[first + 1] == '1')
+  charges[index] = charge
 end
 
 local result = { now }
 for index, charge in ipairs(charges) do
-  if charging and charge.allowed then
-    write(KEYS[index], charge, now)
+  local expires, retry_after
+  if charging and charge.allowed and not denied and charge.cost > 0 then
+    add(charge)
+    expires = keep(charge, now)
+  else
+    expires = expires_at(charge)
   end
-  local remaining, reset_after, retry_after = charge.algorithm.describe(charge, now)
-  result[#result + 1] = charge.allowed and 1 or 0
-  result[#result + 1] = remaining
-  result[#result + 1] = reset_after
-  result[#result + 1] = retry_after
+  if not charge.allowed and (charge.cost <= charge.a or charge.a == 0) then
+    retry_after = room_at(charge) - now
+  end
+  local place = 4 * index
+  result[place - 2] = charge.allowed and 1 or 0
+  result[place - 1] = charge.remaining
+  result[place] = max(expires - now, 0)
+  result[place + 1] = retry_after or 0
+end
+
+if receipt and charging then
+  local numbers = { '0' }
+  for place, number in ipairs(result) do
+    numbers[place + 1] = string.format('%.0f', number)
+  end
+  local kept_ms = denied and ARGV[#ARGV - 1] or ARGV[#ARGV - 2]
+  redis.call('SET', receipt, table.concat(numbers, ' ') .. '\n' .. ARGV[#ARGV], 'PX', kept_ms)
 end
 return result

@@ -1,6 +1,6 @@
 //! The service's flags and environment variables.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chassis::{
     config::{ConfigError, Problems, ServerArgs, ServerConfig},
@@ -10,8 +10,10 @@ use chassis::{
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::{rules::RulesArgs, stores::RedisCountersConfig};
+use crate::{grpc::ResponseHeaders, rules::RulesArgs, stores::RedisCountersConfig};
 
+/// Longest that requests are known: each takes some hundred bytes of Redis.
+const REQUEST_ID_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest key prefix, in bytes.
 const KEY_PREFIX_BYTES_MAX: usize = 64;
 /// Most counters held in memory: with their keys some hundred bytes each.
@@ -56,9 +58,15 @@ pub struct ServeArgs {
     /// How long a Check waits for Redis before each rule's `on_error` decides.
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "100ms")]
     redis_timeout: String,
+    /// How long a Check with a `request_id` is known, for repeats and refunds; at most 1day. Denied ones are for a minute.
+    #[arg(long, env = "REQUEST_ID_TTL", default_value = "1h")]
+    request_id_ttl: String,
     /// What the counters' keys begin with: letters, digits and any of _ . : -
     #[arg(long, env = "KEY_PREFIX", default_value = "rl")]
     key_prefix: String,
+    /// Headers that Envoy is told to add to responses.
+    #[arg(long, env = "ENVOY_RESPONSE_HEADERS", default_value = "none")]
+    envoy_response_headers: ResponseHeaders,
     /// Counters held in memory at most, for rules whose `on_error` is local.
     #[arg(long, env = "LOCAL_COUNTERS_MAX", default_value = "100000")]
     local_counters_max: String,
@@ -75,6 +83,10 @@ pub struct ServeConfig {
     pub rules: Option<PathBuf>,
     /// Redis.
     pub counters: RedisCountersConfig,
+    /// How long a Check with a `request_id` is known.
+    pub request_id_ttl: Duration,
+    /// Headers that Envoy is told to add to responses.
+    pub envoy_response_headers: ResponseHeaders,
     /// Counters held in memory at most.
     pub local_counters_max: usize,
 }
@@ -90,6 +102,10 @@ impl ServeArgs {
         let telemetry = self.telemetry.validate(&mut problems);
         let url = problems.secret_url("COUNTERS_REDIS_URL", &self.counters_redis_url, "redis://HOST:PORT");
         let timeout = problems.duration("REDIS_TIMEOUT", &self.redis_timeout);
+        let request_id_ttl = problems.duration("REQUEST_ID_TTL", &self.request_id_ttl);
+        if request_id_ttl.is_some_and(|ttl| ttl > REQUEST_ID_TTL_MAX) {
+            problems.push("REQUEST_ID_TTL", "must be 1day at most");
+        }
         if !is_key_prefix(&self.key_prefix) {
             problems.push("KEY_PREFIX", "must have 1 to 64 letters, digits or any of _ . : -");
         }
@@ -100,6 +116,8 @@ impl ServeArgs {
                 telemetry: telemetry?,
                 rules: self.rules.path(),
                 counters: RedisCountersConfig { url: url?, key_prefix: self.key_prefix, timeout: timeout? },
+                request_id_ttl: request_id_ttl?,
+                envoy_response_headers: self.envoy_response_headers,
                 local_counters_max: usize::try_from(local?).ok()?,
             })
         };
@@ -115,8 +133,6 @@ fn is_key_prefix(prefix: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn validate(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
@@ -146,10 +162,13 @@ mod tests {
             "--counters-redis-url=hunter2",
             "--redis-timeout=0s",
             "--key-prefix={a}",
+            "--request-id-ttl=25h",
             "--local-counters-max=0",
         ];
         let error = validate(&flags).unwrap_err().to_string();
-        for variable in ["COUNTERS_REDIS_URL", "REDIS_TIMEOUT", "KEY_PREFIX", "LOCAL_COUNTERS_MAX"] {
+        for variable in
+            ["COUNTERS_REDIS_URL", "REDIS_TIMEOUT", "KEY_PREFIX", "REQUEST_ID_TTL", "LOCAL_COUNTERS_MAX"]
+        {
             assert!(error.contains(variable), "{error}");
         }
         assert!(!error.contains("hunter2"), "{error}");

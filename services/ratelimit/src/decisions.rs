@@ -3,15 +3,17 @@
 use metrics::{SharedString, counter};
 use ratelimit_core::Rule;
 
+use crate::limiter::RuleStatus;
+
 /// A rule spoke. What was only looked at counts as `peeked`.
-pub(crate) fn decided(domain: &str, rule: &Rule, allowed: bool, peek: bool) {
-    let outcome = match (peek, allowed, rule.shadow) {
+pub(crate) fn decided(domain: &str, status: &RuleStatus, peek: bool) {
+    let outcome = match (peek, status.decision.allowed, status.shadow) {
         (true, ..) => "peeked",
         (false, true, _) => "allowed",
         (false, false, false) => "denied",
         (false, false, true) => "shadow_denied",
     };
-    count(domain, SharedString::from(rule.name.clone()), outcome);
+    count(domain, SharedString::from(status.rule.clone()), outcome);
 }
 
 /// Rules had no counters, and one of them denies then.

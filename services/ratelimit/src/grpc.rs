@@ -14,7 +14,7 @@ use rpc::{
 };
 use tonic::service::Routes;
 
-pub use envoy::EnvoyRateLimit;
+pub use envoy::{EnvoyRateLimit, ResponseHeaders};
 pub use ratelimit::RateLimit;
 
 use crate::Limiter;
@@ -22,11 +22,11 @@ use crate::Limiter;
 /// Room for the largest Check: 16 descriptors of 16 entries, each with a key of 256 and a value of 1024 bytes.
 const REQUEST_BYTES_MAX: usize = 512 * 1024;
 
-/// Serves that limiter.
-pub fn routes(limiter: Arc<Limiter>) -> Router {
-    let ratelimit = ratelimit_server::RateLimitServiceServer::new(RateLimit::new(limiter))
+/// Serves that limiter; Envoy is answered with those headers.
+pub fn routes(limiter: Arc<Limiter>, headers: ResponseHeaders) -> Router {
+    let ratelimit = ratelimit_server::RateLimitServiceServer::new(RateLimit::new(limiter.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let envoy = envoy_server::RateLimitServiceServer::new(EnvoyRateLimit)
+    let envoy = envoy_server::RateLimitServiceServer::new(EnvoyRateLimit::new(limiter, headers))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     Routes::new(ratelimit).add_service(envoy).into_axum_router()
 }

@@ -7,10 +7,11 @@ pub mod clock;
 #[cfg(feature = "redis")]
 pub mod config;
 mod decisions;
+pub mod denials;
 pub mod grpc;
 pub mod limiter;
 pub mod rules;
 pub mod startup;
 pub mod stores;
 
-pub use limiter::{CheckError, Descriptor, Limiter, Outcome, RuleStatus};
+pub use limiter::{CheckError, Descriptor, Limiter, Mode, Outcome, RuleStatus};

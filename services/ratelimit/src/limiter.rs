@@ -1,21 +1,39 @@
 //! What a Check does: find the rules, charge their counters, and put the answers together.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod bill;
+mod memo;
 
-use ratelimit_core::{Algorithm, Charge, Decision, Policy, Rule, RuleSet, algorithm::CostAboveCapacity};
+use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
+use ratelimit_core::{
+    Algorithm, Decision, Kind, Policy, Rule, RuleSet,
+    algorithm::{CostAboveCapacity, FixedWindow},
+};
+
+use self::{
+    bill::Bill,
+    memo::{Fingerprint, Memo},
+};
 use crate::{
     decisions,
-    stores::{CounterCharge, CounterKey, CounterStore, StoreError},
+    denials::{Denials, Offender},
+    stores::{Answer, CounterStore, Decided, Order, Receipt, ReceiptKey, ReceiptOrder, Refund, StoreError},
 };
 
 /// What is told as limit and as remaining where a rule is unlimited, as in Envoy's protocol.
 pub const UNLIMITED: u64 = u32::MAX as u64;
 
+/// How long the answer to a denied request with an id is kept: long enough for a retried call. A flood of denied requests
+/// must not fill the memory of the counters.
+const DENIED_KEPT_FOR: Duration = Duration::from_secs(60);
+
 /// Decides whether requests may pass. The service asks it over gRPC, `standalone` directly.
 pub struct Limiter {
-    rules: Arc<RuleSet>,
+    rules: ArcSwap<RuleSet>,
     counters: Arc<dyn CounterStore>,
+    denials: Denials,
+    receipts_kept_for: Duration,
 }
 
 /// What a request is, in the words of the rules.
@@ -23,12 +41,27 @@ pub struct Limiter {
 pub struct Descriptor {
     /// Keys and values, in order.
     pub entries: Vec<(String, String)>,
-    /// What it is worth, at least 1.
+    /// What it is worth. At 0 it is asked whether 1 could pass, and nothing is charged.
     pub cost: u64,
+    /// A limit that the request brings along, in place of the rules that match.
+    pub limit: Option<FixedWindow>,
+}
+
+/// How a Check is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode<'a> {
+    /// Charges what it is allowed.
+    #[default]
+    Charge,
+    /// Charges once, however often the request with this id is repeated, and may be refunded. The id is the caller's, and
+    /// unique within the domain.
+    Once(&'a str),
+    /// Looks without charging.
+    Peek,
 }
 
 /// The answer to a Check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Every rule that is not in shadow has room.
     pub allowed: bool,
@@ -38,21 +71,21 @@ pub struct Outcome {
     pub statuses: Vec<RuleStatus>,
 }
 
-/// How many requests a policy allows in its period; [`UNLIMITED`] where it counts none.
-pub fn limit(policy: &Policy) -> u64 {
-    match policy {
-        Policy::Unlimited => UNLIMITED,
-        Policy::Limited(algorithm) => algorithm.limit(),
-    }
-}
-
 /// What one rule says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleStatus {
-    /// The rule.
-    pub rule: Arc<Rule>,
+    /// The rule's name.
+    pub rule: Arc<str>,
     /// The descriptor that it matched.
     pub descriptor_index: usize,
+    /// How it counts; `None` where it counts nothing.
+    pub kind: Option<Kind>,
+    /// How many requests it allows in its period, or [`UNLIMITED`].
+    pub limit: u64,
+    /// The time that the limit is for; `None` where that is up to the calendar, or there is no limit.
+    pub period: Option<Duration>,
+    /// It counts, and never denies.
+    pub shadow: bool,
     /// What it says.
     pub decision: Decision,
 }
@@ -71,57 +104,166 @@ pub enum CheckError {
         #[source]
         cause: CostAboveCapacity,
     },
+    /// The id has been that of another request.
+    #[error("the request_id was used for another request")]
+    OtherRequest,
     /// The counters are away, and a matching rule's `on_error` is `deny`.
     #[error(transparent)]
     Unavailable(#[from] StoreError),
 }
 
+/// How many requests a policy allows in its period; [`UNLIMITED`] where it counts none.
+pub fn limit(policy: &Policy) -> u64 {
+    match policy {
+        Policy::Unlimited => UNLIMITED,
+        Policy::Limited(algorithm) => algorithm.limit(),
+    }
+}
+
 impl Limiter {
-    /// Limits by these rules and counters.
-    pub fn new(rules: RuleSet, counters: Arc<dyn CounterStore>) -> Self {
-        Self { rules: Arc::new(rules), counters }
+    /// Limits by these rules and counters, and keeps the answers to requests with an id for that long.
+    pub fn new(rules: RuleSet, counters: Arc<dyn CounterStore>, receipts_kept_for: Duration) -> Self {
+        Self { rules: ArcSwap::from_pointee(rules), counters, denials: Denials::new(), receipts_kept_for }
     }
 
     /// The rules in force.
     pub fn rules(&self) -> Arc<RuleSet> {
-        self.rules.clone()
+        self.rules.load_full()
     }
 
-    /// Charges every rule that matches a descriptor, all or nothing; a `peek` only looks. Where no rule matches, the
-    /// request is allowed. A rule that several descriptors match with the same entries is charged the sum of their costs.
+    /// Puts other rules in force, for all Checks from now on.
+    pub fn replace_rules(&self, rules: RuleSet) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// Charges every rule that matches a descriptor, all or nothing. Where no rule matches, the request is allowed. A rule
+    /// that several descriptors match with the same entries is charged the sum of their costs.
+    ///
+    /// # Errors
+    /// [`CheckError`]; nothing was charged then, except perhaps where the counters did not answer in time.
     pub async fn check(
         &self,
         domain: &str,
         descriptors: &[Descriptor],
-        peek: bool,
+        mode: Mode<'_>,
     ) -> Result<Outcome, CheckError> {
-        let matched = self.matched(domain, descriptors);
-        if matched.is_empty() {
-            decisions::unmatched(self.rules.domain(domain).map(|_| domain));
-            return Ok(Outcome { allowed: true, retry_after: None, statuses: Vec::new() });
+        let rules = self.rules.load();
+        let bill = Bill::of(&rules, domain, descriptors);
+        bill.validate_costs()?;
+        self.decide(&rules, domain, descriptors, mode, &bill).await
+    }
+
+    /// Like [`check`](Self::check), but what can never pass is denied and not an error.
+    ///
+    /// # Errors
+    /// When the counters are away.
+    pub async fn should_rate_limit(
+        &self,
+        domain: &str,
+        descriptors: &[Descriptor],
+    ) -> Result<Outcome, CheckError> {
+        let rules = self.rules.load();
+        let bill = Bill::of(&rules, domain, descriptors);
+        self.decide(&rules, domain, descriptors, Mode::Charge, &bill).await
+    }
+
+    async fn decide(
+        &self,
+        rules: &RuleSet,
+        domain: &str,
+        descriptors: &[Descriptor],
+        mode: Mode<'_>,
+        bill: &Bill,
+    ) -> Result<Outcome, CheckError> {
+        if bill.matched.is_empty() {
+            decisions::unmatched(rules.domain(domain).map(|_| domain));
+            return Ok(Outcome::of(Vec::new()));
         }
-        let bill = Bill::of(domain, descriptors, &matched)?;
-        let decided = if bill.charges.is_empty() {
-            Ok(Vec::new())
-        } else {
-            self.counters.charge(&bill.charges, peek).await
-        };
-        let decided =
-            decided.inspect_err(|_| decisions::unavailable(domain, matched.iter().map(|it| &*it.rule)))?;
-        let statuses = bill.statuses(matched, &decided);
+        let statuses = self.charge(domain, descriptors, mode, bill).await?;
         for status in &statuses {
-            decisions::decided(domain, &status.rule, status.decision.allowed, peek);
+            decisions::decided(domain, status, mode == Mode::Peek);
+        }
+        if mode != Mode::Peek {
+            self.denials.count(domain, descriptors, &statuses);
         }
         Ok(Outcome::of(statuses))
     }
 
-    fn matched(&self, domain: &str, descriptors: &[Descriptor]) -> Vec<Matched> {
-        let Some(domain) = self.rules.domain(domain) else { return Vec::new() };
-        let rules_of = |(descriptor_index, descriptor): (usize, &Descriptor)| {
-            let rules = domain.matching(descriptor.entries());
-            rules.iter().map(move |rule| Matched { descriptor_index, rule: rule.clone() }).collect::<Vec<_>>()
+    async fn charge(
+        &self,
+        domain: &str,
+        descriptors: &[Descriptor],
+        mode: Mode<'_>,
+        bill: &Bill,
+    ) -> Result<Vec<RuleStatus>, CheckError> {
+        if bill.charges.is_empty() {
+            return Ok(bill.statuses(&[]));
+        }
+        let fingerprint = Fingerprint::of(descriptors);
+        let order = self.order(domain, mode, bill, fingerprint);
+        let answer = self.counters.charge(&order).await;
+        match answer.inspect_err(|_| decisions::unavailable(domain, bill.rules()))? {
+            Answer::Decided(decided) => Ok(bill.statuses(&decided.decisions)),
+            Answer::Known(receipt) => known(&receipt, fingerprint),
+        }
+    }
+
+    fn order(&self, domain: &str, mode: Mode<'_>, bill: &Bill, fingerprint: Fingerprint) -> Order {
+        let receipt = |request_id| ReceiptOrder {
+            key: ReceiptKey::new(domain, request_id),
+            memo: Memo::of(bill, fingerprint).encode(),
+            // A slot can be given back as long as it may be held.
+            kept_for: self.receipts_kept_for.max(bill.longest_hold()),
+            kept_if_denied: DENIED_KEPT_FOR.min(self.receipts_kept_for),
         };
-        descriptors.iter().enumerate().flat_map(rules_of).collect()
+        let receipt = if let Mode::Once(id) = mode { Some(receipt(id)) } else { None };
+        Order { charges: bill.charges.clone(), peek: mode == Mode::Peek, slot: bill.slot(mode), receipt }
+    }
+
+    /// Gives back what the Check with that id was charged, as far as it still counts: once. False where the id is unknown,
+    /// was denied, or was refunded before.
+    ///
+    /// # Errors
+    /// When the counters are away.
+    pub async fn refund(&self, domain: &str, request_id: &str) -> Result<bool, StoreError> {
+        let key = ReceiptKey::new(domain, request_id);
+        let Some(receipt) = self.counters.receipt(&key).await? else { return Ok(false) };
+        let memo = Memo::decode(&receipt.memo)?;
+        if receipt.given_back || !memo.outcome(&receipt.decided.decisions).allowed {
+            return Ok(false);
+        }
+        let Decided { at_us, decisions } = receipt.decided;
+        let refund = Refund {
+            charges: memo.charged(self.rules.load().domain(domain), &decisions),
+            charged_us: at_us,
+            slot: request_id.into(),
+            receipt: Some(key),
+        };
+        self.counters.give_back(&refund).await
+    }
+
+    /// The busiest offenders of a domain and how often this process denied them within the last one to two hours, the
+    /// busiest first. The counts may be too high, by 1/4096 of all denials at most.
+    pub fn top_denied(&self, domain: &str, count: usize) -> Vec<(Arc<Offender>, u64)> {
+        self.denials.top(domain, count)
+    }
+
+    /// Forgets the counters of every rule that matches a descriptor.
+    ///
+    /// # Errors
+    /// When the counters are away.
+    pub async fn reset(&self, domain: &str, descriptors: &[Descriptor]) -> Result<(), StoreError> {
+        let keys = bill::counters(&self.rules.load(), domain, descriptors);
+        self.counters.reset(&keys).await
+    }
+}
+
+fn known(receipt: &Receipt, fingerprint: Fingerprint) -> Result<Vec<RuleStatus>, CheckError> {
+    let memo = Memo::decode(&receipt.memo)?;
+    if memo.is_of(fingerprint) {
+        Ok(memo.outcome(&receipt.decided.decisions).statuses)
+    } else {
+        Err(CheckError::OtherRequest)
     }
 }
 
@@ -133,75 +275,26 @@ impl Descriptor {
 
 impl Outcome {
     fn of(statuses: Vec<RuleStatus>) -> Self {
-        let denying = || statuses.iter().filter(|status| !status.rule.shadow && !status.decision.allowed);
+        let denying = || statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
         let retry_after = denying().filter_map(|status| status.decision.retry_after).max();
         Self { allowed: denying().next().is_none(), retry_after, statuses }
     }
 }
 
-struct Matched {
-    descriptor_index: usize,
-    rule: Arc<Rule>,
-}
-
-/// The charges of a request, one for each counter.
-struct Bill {
-    charges: Vec<CounterCharge>,
-    /// For each match the place of its charge; none where nothing is counted.
-    places: Vec<Option<usize>>,
-}
-
-impl Bill {
-    fn of(domain: &str, descriptors: &[Descriptor], matched: &[Matched]) -> Result<Self, CheckError> {
-        let mut bill = Self { charges: Vec::new(), places: Vec::new() };
-        let mut places_by_key = HashMap::new();
-        for Matched { descriptor_index, rule } in matched {
-            let Policy::Limited(algorithm) = rule.policy else {
-                bill.places.push(None);
-                continue;
-            };
-            let descriptor = &descriptors[*descriptor_index];
-            let key = CounterKey::new(domain, descriptor.entries(), rule, &algorithm);
-            let place = *places_by_key.entry(key.clone()).or_insert(bill.charges.len());
-            bill.places.push(Some(place));
-            bill.add(place, key, descriptor.cost, rule, algorithm);
-            bill.validate_cost(place, rule, *descriptor_index)?;
-        }
-        Ok(bill)
-    }
-
-    fn add(&mut self, place: usize, key: CounterKey, cost: u64, rule: &Rule, algorithm: Algorithm) {
-        if let Some(known) = self.charges.get_mut(place) {
-            known.charge.cost = known.charge.cost.saturating_add(cost);
-        } else {
-            let charge = Charge { algorithm, cost, shadow: rule.shadow };
-            self.charges.push(CounterCharge { key, charge, on_error: rule.on_error });
-        }
-    }
-
-    /// In shadow a cost may be too high: such a rule never fails a request.
-    fn validate_cost(&self, place: usize, rule: &Rule, descriptor_index: usize) -> Result<(), CheckError> {
-        let charge = &self.charges[place].charge;
-        if charge.shadow {
-            return Ok(());
-        }
-        charge.algorithm.validate_cost(charge.cost).map_err(|cause| CheckError::CostAboveCapacity {
-            descriptor_index,
-            rule: rule.name.clone(),
-            cause,
-        })
-    }
-
-    fn statuses(&self, matched: Vec<Matched>, decided: &[Decision]) -> Vec<RuleStatus> {
-        let decision = |place: &Option<usize>| place.and_then(|place| decided.get(place).copied());
-        let status = |(matched, place): (Matched, &Option<usize>)| RuleStatus {
-            rule: matched.rule,
-            descriptor_index: matched.descriptor_index,
-            decision: decision(place).unwrap_or(NOTHING_COUNTED),
+impl RuleStatus {
+    fn of(rule: &Rule, descriptor_index: usize, decision: Decision) -> Self {
+        let algorithm = match &rule.policy {
+            Policy::Unlimited => None,
+            Policy::Limited(algorithm) => Some(algorithm),
         };
-        matched.into_iter().zip(&self.places).map(status).collect()
+        Self {
+            rule: rule.name.clone(),
+            descriptor_index,
+            kind: algorithm.map(Algorithm::kind),
+            limit: limit(&rule.policy),
+            period: algorithm.and_then(Algorithm::period),
+            shadow: rule.shadow,
+            decision,
+        }
     }
 }
-
-const NOTHING_COUNTED: Decision =
-    Decision { allowed: true, remaining: UNLIMITED, reset_after: Duration::ZERO, retry_after: None };

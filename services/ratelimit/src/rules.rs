@@ -83,7 +83,7 @@ mod tests {
     fn limits(rules: &RuleSet, domain: &str, entries: &[(&str, &str)]) -> Vec<u64> {
         let matched = rules.domain(domain).unwrap().matching(entries.iter().copied()).iter();
         matched
-            .map(|rule| match rule.policy {
+            .map(|rule| match &rule.policy {
                 ratelimit_core::Policy::Limited(algorithm) => algorithm.limit(),
                 ratelimit_core::Policy::Unlimited => u64::MAX,
             })

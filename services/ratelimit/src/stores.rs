@@ -6,13 +6,14 @@ mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::error::Error;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ratelimit_core::{Charge, Decision, OnError};
 
 pub use fallback::Fallback;
-pub use key::CounterKey;
+pub use key::{CounterKey, ReceiptKey};
 pub use memory::MemoryCounters;
 #[cfg(feature = "redis")]
 pub use redis::{RedisCounters, RedisCountersConfig};
@@ -21,12 +22,48 @@ pub use redis::{RedisCounters, RedisCountersConfig};
 #[async_trait]
 pub trait CounterStore: Send + Sync {
     /// Decides about all charges of a request at one moment, and charges them all or none, as
-    /// [`ratelimit_core::charge_all`] defines it; also against any number of other callers. The decisions come in the
-    /// order of the charges. No two charges have the same key. A `peek` charges nothing.
-    async fn charge(&self, charges: &[CounterCharge], peek: bool) -> Result<Vec<Decision>, StoreError>;
+    /// [`ratelimit_core::charge_all`] defines it; also against any number of other callers. If there is a receipt of the
+    /// request already, then that is the answer, and nothing is charged.
+    async fn charge(&self, order: &Order) -> Result<Answer, StoreError>;
+
+    /// The receipt with that key.
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError>;
+
+    /// Takes back what was charged, as far as it still counts. False where the receipt is gone or was given back before:
+    /// then nothing changes.
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError>;
+
+    /// Forgets counters.
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError>;
 
     /// Whether the counters can be reached.
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// The charges of one request.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// No two of them have the same key.
+    pub charges: Vec<CounterCharge>,
+    /// Only looks. No receipt is kept of it.
+    pub peek: bool,
+    /// Names the slots that are taken of limits on concurrency.
+    pub slot: Arc<str>,
+    /// Keeps the answer for a repeated request and for a refund.
+    pub receipt: Option<ReceiptOrder>,
+}
+
+/// A receipt that is wanted.
+#[derive(Debug, Clone)]
+pub struct ReceiptOrder {
+    /// Of the request.
+    pub key: ReceiptKey,
+    /// Kept with the answer.
+    pub memo: Bytes,
+    /// How long it is kept where the request is allowed.
+    pub kept_for: Duration,
+    /// How long it is kept where the request is denied.
+    pub kept_if_denied: Duration,
 }
 
 /// A charge, and the counter that it goes to.
@@ -38,6 +75,48 @@ pub struct CounterCharge {
     pub charge: Charge,
     /// What holds while the counter can't be reached.
     pub on_error: OnError,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It was decided now.
+    Decided(Decided),
+    /// The request was answered before.
+    Known(Receipt),
+}
+
+/// Decisions of one moment, in the order of their charges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// When, in microseconds of the store's clock.
+    pub at_us: u64,
+    /// One for each charge.
+    pub decisions: Vec<Decision>,
+}
+
+/// What is kept of a request that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The answer.
+    pub decided: Decided,
+    /// As it was ordered.
+    pub memo: Bytes,
+    /// It has been refunded.
+    pub given_back: bool,
+}
+
+/// What was charged and is to be given back.
+#[derive(Debug, Clone)]
+pub struct Refund {
+    /// What was charged, each with what it was told.
+    pub charges: Vec<(CounterCharge, Decision)>,
+    /// When, in microseconds of the store's clock.
+    pub charged_us: u64,
+    /// What took slots.
+    pub slot: Arc<str>,
+    /// Is marked as given back, so that it is only once.
+    pub receipt: Option<ReceiptKey>,
 }
 
 /// The counters could not be charged.

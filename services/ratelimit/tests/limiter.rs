@@ -3,10 +3,10 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ratelimit::{
-    CheckError, Descriptor, Limiter, Outcome,
+    CheckError, Descriptor, Limiter, Mode, Outcome,
     limiter::UNLIMITED,
     startup,
     stores::{CounterStore, MemoryCounters},
@@ -29,25 +29,23 @@ descriptors:
 fn limiter() -> Limiter {
     let file = RuleFile { name: "rules.yaml".into(), text: RULES.into() };
     let counters: Arc<dyn CounterStore> = Arc::new(MemoryCounters::new(100));
-    Limiter::new(RuleSet::load(&[file]).unwrap(), counters)
+    Limiter::new(RuleSet::load(&[file]).unwrap(), counters, Duration::from_secs(60))
 }
 
 fn descriptor(key: &str, value: &str, cost: u64) -> Descriptor {
-    Descriptor { entries: vec![(key.into(), value.into())], cost }
+    Descriptor { entries: vec![(key.into(), value.into())], cost, limit: None }
 }
 
 fn told(outcome: &Outcome) -> Vec<(&str, usize, bool, u64)> {
     let statuses = outcome.statuses.iter();
-    statuses
-        .map(|it| (&*it.rule.name, it.descriptor_index, it.decision.allowed, it.decision.remaining))
-        .collect()
+    statuses.map(|it| (&*it.rule, it.descriptor_index, it.decision.allowed, it.decision.remaining)).collect()
 }
 
 #[tokio::test]
 async fn every_matching_rule_is_charged_all_or_nothing() {
     let limiter = limiter();
     let both = [descriptor("caller", "ann", 1), descriptor("address", "a", 1)];
-    let check = async || limiter.check("shop", &both, false).await.unwrap();
+    let check = async || limiter.check("shop", &both, Mode::Charge).await.unwrap();
     let first = check().await;
     assert_eq!(
         told(&first),
@@ -71,13 +69,13 @@ async fn every_matching_rule_is_charged_all_or_nothing() {
 #[tokio::test]
 async fn a_cost_that_can_never_pass_is_the_callers_mistake() {
     let limiter = limiter();
-    let error = limiter.check("shop", &[descriptor("caller", "ann", 4)], false).await.unwrap_err();
+    let error = limiter.check("shop", &[descriptor("caller", "ann", 4)], Mode::Charge).await.unwrap_err();
     assert!(matches!(error, CheckError::CostAboveCapacity { descriptor_index: 0, .. }), "{error}");
     let sum = [descriptor("caller", "ann", 2), descriptor("caller", "ann", 2)];
-    let error = limiter.check("shop", &sum, false).await.unwrap_err();
+    let error = limiter.check("shop", &sum, Mode::Charge).await.unwrap_err();
     assert!(matches!(error, CheckError::CostAboveCapacity { descriptor_index: 1, .. }), "{error}");
     let only_too_much_for_the_shadow =
-        limiter.check("shop", &[descriptor("caller", "ann", 2)], false).await.unwrap();
+        limiter.check("shop", &[descriptor("caller", "ann", 2)], Mode::Charge).await.unwrap();
     assert!(only_too_much_for_the_shadow.allowed);
     assert_eq!(told(&only_too_much_for_the_shadow)[1], ("trial", 0, false, 1));
 }
@@ -85,9 +83,9 @@ async fn a_cost_that_can_never_pass_is_the_callers_mistake() {
 #[tokio::test]
 async fn an_unlimited_rule_passes_and_one_of_zero_does_not() {
     let limiter = limiter();
-    let passed = limiter.check("shop", &[descriptor("health", "x", 1_000_000)], false).await.unwrap();
+    let passed = limiter.check("shop", &[descriptor("health", "x", 1_000_000)], Mode::Charge).await.unwrap();
     assert_eq!(told(&passed), [("health", 0, true, UNLIMITED)]);
-    let blocked = limiter.check("shop", &[descriptor("blocked", "x", 1)], false).await.unwrap();
+    let blocked = limiter.check("shop", &[descriptor("blocked", "x", 1)], Mode::Charge).await.unwrap();
     assert!(!blocked.allowed && blocked.retry_after.is_some());
 }
 
@@ -95,7 +93,7 @@ async fn an_unlimited_rule_passes_and_one_of_zero_does_not() {
 async fn the_embedded_limiter_has_the_built_in_rules() {
     let limiter = startup::embedded(None, 100).unwrap();
     let entries = vec![("tier".into(), "free".into()), ("caller".into(), "ann".into())];
-    let write = [Descriptor { entries, cost: 60 }];
-    assert!(limiter.check("snippets", &write, false).await.unwrap().allowed);
-    assert!(!limiter.check("snippets", &write, false).await.unwrap().allowed);
+    let write = [Descriptor { entries, cost: 60, limit: None }];
+    assert!(limiter.check("snippets", &write, Mode::Charge).await.unwrap().allowed);
+    assert!(!limiter.check("snippets", &write, Mode::Charge).await.unwrap().allowed);
 }

@@ -6,7 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use rpc::ratelimit::v1::{
-    Algorithm, CheckRequest, CheckResponse, Descriptor, ListRulesRequest, RefundRequest, descriptor::Entry,
+    Algorithm, CheckRequest, CheckResponse, Descriptor, ListRulesRequest, descriptor::Entry,
     rate_limit_service_client::RateLimitServiceClient,
 };
 use stack::{Redis, RedisPolicy, Service, ServiceBuilder, StartedWhen};
@@ -169,20 +169,6 @@ async fn bad_input_names_every_field() {
     costly.descriptors.insert(0, descriptor(&[("k", "v")]));
     costly.descriptors[1].cost = 61;
     assert_eq!(violated_fields(&refused(&mut client, costly).await), ["descriptors[1].cost"]);
-}
-
-#[tokio::test]
-async fn what_is_not_served_yet_says_so() {
-    let service = shared(&stack::unique("later")).start().await.unwrap();
-    let mut client = client(&service).await;
-    let request = CheckRequest { request_id: "a".into(), ..write_by("free", "ann") };
-    let status = refused(&mut client, request).await;
-    assert_eq!(
-        (status.code(), violated_fields(&status)),
-        (Code::Unimplemented, vec!["request_id".to_owned()])
-    );
-    let status = client.refund(RefundRequest::default()).await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "Refund is not served yet"));
 }
 
 #[tokio::test]

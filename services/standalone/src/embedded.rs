@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use counter_worker::adapters::channel::{BatchSender, SendError};
-use ratelimit::{Descriptor, Limiter, Outcome, limiter::limit};
+use ratelimit::{Descriptor, Limiter, Mode, Outcome};
 use snippets::{
     adapters::ratelimit::{DOMAIN, subject},
     domain::Caller,
@@ -18,7 +18,7 @@ pub(crate) struct EmbeddedLimiter(pub(crate) Arc<Limiter>);
 impl RateLimiter for EmbeddedLimiter {
     async fn check_write(&self, caller: &Caller) -> WriteDecision {
         let entries = subject(caller).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        match self.0.check(DOMAIN, &[Descriptor { entries, cost: 1 }], false).await {
+        match self.0.check(DOMAIN, &[Descriptor { entries, cost: 1, limit: None }], Mode::Charge).await {
             Ok(outcome) => decision(&outcome),
             Err(error) => WriteDecision::Unavailable { reason: error.to_string() },
         }
@@ -26,14 +26,14 @@ impl RateLimiter for EmbeddedLimiter {
 }
 
 fn decision(outcome: &Outcome) -> WriteDecision {
-    let denying = outcome.statuses.iter().filter(|status| !status.rule.shadow && !status.decision.allowed);
+    let denying = outcome.statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
     let Some(longest) = denying.max_by_key(|status| status.decision.retry_after) else {
         return WriteDecision::Allowed;
     };
     WriteDecision::Denied(RateLimitDenial {
-        rule: longest.rule.name.to_string(),
+        rule: longest.rule.to_string(),
         retry_after: outcome.retry_after.unwrap_or_default(),
-        limit: limit(&longest.rule.policy),
+        limit: longest.limit,
         remaining: longest.decision.remaining,
         reset_after: longest.decision.reset_after,
     })

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
-use ratelimit::Limiter;
+use ratelimit::{Limiter, grpc::ResponseHeaders};
 use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
@@ -60,7 +60,7 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };
     let routes = snippets::startup::build(backends, api, &mut background);
-    let routes = routes.reset_fallback().merge(ratelimit::grpc::routes(limiter).reset_fallback());
+    let routes = routes.reset_fallback().merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());
     Ok(App { error_domain: "snippets", routes, health: health(database), background })
 }
 

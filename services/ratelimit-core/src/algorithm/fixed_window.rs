@@ -2,140 +2,145 @@
 
 use std::time::Duration;
 
-use super::{Decision, InvalidParameters, LIMIT_MAX, period_us};
+use super::{
+    Decision, Hit, InvalidParameters, LIMIT_MAX, State, meter::Meter, period_us, validate_limit,
+    window::Window,
+};
 
 /// Up to `limit` in each window of `period`. A window opens with the first charge after the last one ended, so a subject's
 /// windows are its own, and not everyone's end at once.
+///
+/// Cheap and easy to explain. What it does not promise: around the end of a window up to twice the limit passes in much
+/// less than the period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedWindow {
     limit: u64,
     period_us: u64,
 }
 
-/// What a fixed window remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Charged since it opened.
-    pub used: u64,
-    /// When it opened, in microseconds.
-    pub opened_us: u64,
-}
-
 impl FixedWindow {
     /// `limit` from 0 (which denies everything) to [`LIMIT_MAX`].
     pub fn new(limit: u64, period: Duration) -> Result<Self, InvalidParameters> {
-        let period_us = period_us(period)?;
-        if limit > LIMIT_MAX {
-            Err(InvalidParameters::Limit { min: 0 })
-        } else {
-            Ok(Self { limit, period_us })
-        }
-    }
-
-    /// What passes in a window.
-    pub fn limit(&self) -> u64 {
-        self.limit
+        validate_limit(limit, 0, LIMIT_MAX)?;
+        Ok(Self { limit, period_us: period_us(period)? })
     }
 
     /// How long a window lasts.
     pub fn period(&self) -> Duration {
         Duration::from_micros(self.period_us)
     }
+}
 
-    /// Whether `cost` could pass now.
-    pub fn peek(&self, window: Option<Window>, cost: u64, now_us: u64) -> Decision {
-        let window = self.current(window, now_us);
-        let allowed = cost <= self.limit.saturating_sub(window.used);
-        self.describe(window, allowed, cost, now_us)
+impl Meter for FixedWindow {
+    type Memory = Window;
+
+    fn memory(state: &State) -> Option<&Window> {
+        if let State::Window(window) = state { Some(window) } else { None }
     }
 
-    /// Charges `cost` if there is room.
-    pub fn charge(&self, window: Option<Window>, cost: u64, now_us: u64) -> (Option<Window>, Decision) {
-        let decision = self.peek(window, cost, now_us);
-        if !decision.allowed {
-            return (None, decision);
-        }
-        let current = self.current(window, now_us);
-        let charged = Window { used: current.used + cost, ..current };
-        (Some(charged), self.describe(charged, true, cost, now_us))
+    fn state(window: Window) -> State {
+        State::Window(window)
     }
 
-    /// When the window ends, in microseconds: from then on it says nothing that no window would not.
-    pub fn ends_us(&self, window: Window) -> u64 {
-        window.opened_us.saturating_add(self.period_us)
+    fn limit(&self) -> u64 {
+        self.limit
     }
 
-    fn current(&self, window: Option<Window>, now_us: u64) -> Window {
-        window
-            .filter(|window| now_us < self.ends_us(*window))
-            .unwrap_or(Window { used: 0, opened_us: now_us })
+    fn capacity(&self) -> u64 {
+        self.limit
     }
 
-    fn describe(&self, window: Window, allowed: bool, cost: u64, now_us: u64) -> Decision {
-        let ends_in = Duration::from_micros(self.ends_us(window) - now_us.max(window.opened_us));
-        let can_pass = cost <= self.limit || self.limit == 0;
-        Decision {
-            allowed,
-            remaining: self.limit.saturating_sub(window.used),
-            reset_after: if window.used > 0 { ends_in } else { Duration::ZERO },
-            retry_after: (!allowed && can_pass).then_some(ends_in),
-        }
+    fn current(&self, window: Option<&Window>, now_us: u64) -> Window {
+        Window::current(window, now_us, || now_us.saturating_add(self.period_us))
+    }
+
+    fn remaining(&self, window: &Window) -> u64 {
+        self.limit.saturating_sub(window.used)
+    }
+
+    fn add(&self, window: &mut Window, hit: Hit<'_>) {
+        window.used += hit.cost;
+    }
+
+    fn subtract(&self, window: &mut Window, charged: Hit<'_>, decision: &Decision, _: u64) -> bool {
+        window.subtract(charged.cost, charged.end_us(decision))
+    }
+
+    fn expires_us(&self, window: &Window) -> u64 {
+        window.expires_us()
+    }
+
+    fn has_room_us(&self, window: &Window, _: u64) -> u64 {
+        window.ends_us
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::{Algorithm, tests::hit};
 
     const SECOND: u64 = 1_000_000;
 
+    fn per_ten_seconds(limit: u64) -> Algorithm {
+        Algorithm::FixedWindow(FixedWindow::new(limit, Duration::from_secs(10)).unwrap())
+    }
+
     #[test]
     fn a_window_opens_with_its_first_request_and_lasts_the_period() {
-        let limit = FixedWindow::new(2, Duration::from_secs(10)).unwrap();
-        let (first, decision) = limit.charge(None, 2, 5 * SECOND);
+        let limit = per_ten_seconds(2);
+        let (first, decision) = limit.charge(None, hit(2, 5 * SECOND));
         assert_eq!((decision.remaining, decision.reset_after), (0, Duration::from_secs(10)));
-        let (denied, decision) = limit.charge(first, 1, 15 * SECOND - 1);
+        let (denied, decision) = limit.charge(first.as_ref(), hit(1, 15 * SECOND - 1));
         assert_eq!((denied, decision.retry_after), (None, Some(Duration::from_micros(1))));
-        let (second, decision) = limit.charge(first, 1, 15 * SECOND);
+        let (second, decision) = limit.charge(first.as_ref(), hit(1, 15 * SECOND));
         assert!(decision.allowed);
-        assert_eq!(second, Some(Window { used: 1, opened_us: 15 * SECOND }));
+        assert_eq!(second, Some(State::Window(Window { used: 1, ends_us: 25 * SECOND })));
     }
 
     #[test]
     fn a_peek_before_anything_was_charged_finds_it_whole() {
-        let limit = FixedWindow::new(2, Duration::from_secs(10)).unwrap();
-        let decision = limit.peek(None, 1, SECOND);
+        let decision = per_ten_seconds(2).peek(None, hit(1, SECOND));
         assert_eq!((decision.allowed, decision.remaining, decision.reset_after), (true, 2, Duration::ZERO));
     }
 
     #[test]
     fn a_cost_above_the_limit_is_never_told_to_retry() {
-        let limit = FixedWindow::new(2, Duration::from_secs(10)).unwrap();
-        let decision = limit.peek(None, 3, SECOND);
+        let decision = per_ten_seconds(2).peek(None, hit(3, SECOND));
         assert_eq!((decision.allowed, decision.retry_after), (false, None));
-        assert!(!limit.peek(None, u64::MAX, SECOND).allowed);
+        assert!(!per_ten_seconds(2).peek(None, hit(u64::MAX, SECOND)).allowed);
     }
 
     #[test]
     fn a_limit_of_zero_denies() {
-        let limit = FixedWindow::new(0, Duration::from_secs(10)).unwrap();
-        let decision = limit.peek(None, 1, SECOND);
+        let decision = per_ten_seconds(0).peek(None, hit(1, SECOND));
         assert_eq!((decision.allowed, decision.retry_after), (false, Some(Duration::from_secs(10))));
     }
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing_away() {
-        let limit = FixedWindow::new(2, Duration::from_secs(10)).unwrap();
-        let (window, _) = limit.charge(None, 2, 50 * SECOND);
-        let decision = limit.peek(window, 1, 20 * SECOND);
-        assert_eq!((decision.allowed, decision.retry_after), (false, Some(Duration::from_secs(10))));
+        let limit = per_ten_seconds(2);
+        let (window, _) = limit.charge(None, hit(2, 50 * SECOND));
+        let decision = limit.peek(window.as_ref(), hit(1, 20 * SECOND));
+        assert_eq!((decision.allowed, decision.retry_after), (false, Some(Duration::from_secs(40))));
+    }
+
+    #[test]
+    fn only_the_window_that_was_charged_gets_its_cost_back() {
+        let limit = per_ten_seconds(5);
+        let charged = hit(2, SECOND);
+        let (first, decision) = limit.charge(None, charged);
+        let back = limit.give_back(first.as_ref(), charged, &decision, 2 * SECOND);
+        assert_eq!(back, Some(State::Window(Window { used: 0, ends_us: 11 * SECOND })));
+        let (second, _) = limit.charge(first.as_ref(), hit(3, 20 * SECOND));
+        assert_eq!(limit.give_back(second.as_ref(), charged, &decision, 21 * SECOND), None);
     }
 
     #[test]
     fn parameters_out_of_range_are_refused() {
         assert_eq!(
             FixedWindow::new(LIMIT_MAX + 1, Duration::from_secs(1)),
-            Err(InvalidParameters::Limit { min: 0 })
+            Err(InvalidParameters::Limit { min: 0, max: LIMIT_MAX })
         );
         assert_eq!(FixedWindow::new(1, Duration::from_nanos(1_000_001)), Err(InvalidParameters::Period));
         assert_eq!(FixedWindow::new(1, Duration::from_micros(999)), Err(InvalidParameters::Period));

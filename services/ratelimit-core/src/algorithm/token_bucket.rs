@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Decision, EXACT_MAX, InvalidParameters, LIMIT_MAX, period_us};
+use super::{
+    Decision, EXACT_MAX, Hit, InvalidParameters, LIMIT_MAX, State, meter::Meter, period_us, validate_limit,
+};
 
 /// Holds up to `burst` tokens, is full at first, and is refilled at `limit` per `period`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +33,7 @@ impl TokenBucket {
     /// `limit` and `burst` from 1 to [`LIMIT_MAX`], and such that all products stay below [`EXACT_MAX`].
     pub fn new(limit: u64, period: Duration, burst: u64) -> Result<Self, InvalidParameters> {
         let period_us = period_us(period)?;
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(InvalidParameters::Limit { min: 1 });
-        }
+        validate_limit(limit, 1, LIMIT_MAX)?;
         if !(1..=LIMIT_MAX).contains(&burst) {
             return Err(InvalidParameters::Burst);
         }
@@ -43,11 +43,6 @@ impl TokenBucket {
             return Err(InvalidParameters::Inexact);
         }
         Ok(Self { limit, period_us, burst, refill, per })
-    }
-
-    /// Tokens that come back each period.
-    pub fn limit(&self) -> u64 {
-        self.limit
     }
 
     /// The time that the limit is for.
@@ -70,56 +65,68 @@ impl TokenBucket {
         self.per
     }
 
-    /// Whether `cost` could pass now.
-    pub fn peek(&self, bucket: Option<Bucket>, cost: u64, now_us: u64) -> Decision {
-        let debt = self.current(bucket, now_us).debt;
-        if cost > self.burst {
-            return self.describe(debt, false, None);
-        }
-        let excess = (debt + cost * self.per).saturating_sub(self.burst * self.per);
-        self.describe(debt, excess == 0, (excess > 0).then(|| self.time_for(excess)))
+    /// How long that much debt takes to go, in microseconds, rounded up: a moment earlier it would not be gone.
+    fn time_for(&self, debt: u64) -> u64 {
+        debt.div_ceil(self.refill)
+    }
+}
+
+impl Meter for TokenBucket {
+    type Memory = Bucket;
+
+    fn memory(state: &State) -> Option<&Bucket> {
+        if let State::Bucket(bucket) = state { Some(bucket) } else { None }
     }
 
-    /// Charges `cost` if there is room.
-    pub fn charge(&self, bucket: Option<Bucket>, cost: u64, now_us: u64) -> (Option<Bucket>, Decision) {
-        let decision = self.peek(bucket, cost, now_us);
-        if !decision.allowed {
-            return (None, decision);
-        }
-        let current = self.current(bucket, now_us);
-        let charged = Bucket { debt: current.debt + cost * self.per, ..current };
-        (Some(charged), self.describe(charged.debt, true, None))
+    fn state(bucket: Bucket) -> State {
+        State::Bucket(bucket)
     }
 
-    /// When the bucket is full again, in microseconds: from then on it says nothing that no state would not.
-    pub fn full_us(&self, bucket: Bucket) -> u64 {
-        bucket.at_us.saturating_add(bucket.debt.div_ceil(self.refill))
+    fn limit(&self) -> u64 {
+        self.limit
     }
 
-    fn current(&self, bucket: Option<Bucket>, now_us: u64) -> Bucket {
-        let Some(bucket) = bucket else { return Bucket { debt: 0, at_us: now_us } };
+    fn capacity(&self) -> u64 {
+        self.burst
+    }
+
+    fn current(&self, bucket: Option<&Bucket>, now_us: u64) -> Bucket {
+        let Some(bucket) = bucket.filter(|bucket| bucket.debt > 0) else {
+            return Bucket { debt: 0, at_us: now_us };
+        };
         let elapsed = now_us.saturating_sub(bucket.at_us);
         // Compared before it is multiplied: after a long time the product would not be exact.
-        let debt = if elapsed >= bucket.debt.div_ceil(self.refill) {
-            0
-        } else {
-            bucket.debt - elapsed * self.refill
-        };
+        let debt =
+            if elapsed >= self.time_for(bucket.debt) { 0 } else { bucket.debt - elapsed * self.refill };
         Bucket { debt, at_us: now_us.max(bucket.at_us) }
     }
 
-    fn describe(&self, debt: u64, allowed: bool, retry_after: Option<Duration>) -> Decision {
-        Decision {
-            allowed,
-            remaining: (self.burst * self.per).saturating_sub(debt) / self.per,
-            reset_after: self.time_for(debt),
-            retry_after,
-        }
+    fn remaining(&self, bucket: &Bucket) -> u64 {
+        (self.burst * self.per).saturating_sub(bucket.debt) / self.per
     }
 
-    /// How long that much debt takes to go, rounded up: a moment earlier it would not be gone.
-    fn time_for(&self, debt: u64) -> Duration {
-        Duration::from_micros(debt.div_ceil(self.refill))
+    fn add(&self, bucket: &mut Bucket, hit: Hit<'_>) {
+        bucket.debt += hit.cost * self.per;
+    }
+
+    /// What has been refilled since the charge is back already. Were it given back too, more than the burst could pass
+    /// at once.
+    fn subtract(&self, bucket: &mut Bucket, charged: Hit<'_>, _: &Decision, now_us: u64) -> bool {
+        let cost = charged.cost * self.per;
+        let elapsed = now_us.saturating_sub(charged.now_us);
+        let owed = if elapsed >= self.time_for(cost) { 0 } else { cost - elapsed * self.refill };
+        let back = owed.min(bucket.debt);
+        bucket.debt -= back;
+        back > 0
+    }
+
+    fn expires_us(&self, bucket: &Bucket) -> u64 {
+        if bucket.debt > 0 { bucket.at_us.saturating_add(self.time_for(bucket.debt)) } else { 0 }
+    }
+
+    fn has_room_us(&self, bucket: &Bucket, cost: u64) -> u64 {
+        let excess = (bucket.debt + cost * self.per).saturating_sub(self.burst * self.per);
+        bucket.at_us.saturating_add(self.time_for(excess))
     }
 }
 
@@ -130,47 +137,62 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::{Algorithm, tests::hit};
 
     const SECOND: u64 = 1_000_000;
 
-    fn ten_per_second(burst: u64) -> TokenBucket {
-        TokenBucket::new(10, Duration::from_secs(1), burst).unwrap()
+    fn ten_per_second(burst: u64) -> Algorithm {
+        Algorithm::TokenBucket(TokenBucket::new(10, Duration::from_secs(1), burst).unwrap())
     }
 
     #[test]
     fn a_full_bucket_gives_its_burst_and_then_the_rate() {
         let limit = ten_per_second(3);
-        let (bucket, decision) = limit.charge(None, 3, SECOND);
+        let (bucket, decision) = limit.charge(None, hit(3, SECOND));
         assert_eq!((decision.remaining, decision.reset_after), (0, Duration::from_millis(300)));
-        let (denied, decision) = limit.charge(bucket, 1, SECOND);
+        let (denied, decision) = limit.charge(bucket.as_ref(), hit(1, SECOND));
         assert_eq!((denied, decision.retry_after), (None, Some(Duration::from_millis(100))));
-        assert!(!limit.peek(bucket, 1, SECOND + 99_999).allowed);
-        assert!(limit.peek(bucket, 1, SECOND + 100_000).allowed);
+        assert!(!limit.peek(bucket.as_ref(), hit(1, SECOND + 99_999)).allowed);
+        assert!(limit.peek(bucket.as_ref(), hit(1, SECOND + 100_000)).allowed);
     }
 
     #[test]
     fn a_long_pause_fills_the_bucket_no_further_than_its_burst() {
         let limit = ten_per_second(10);
-        let (bucket, _) = limit.charge(None, 7, SECOND);
+        let (bucket, _) = limit.charge(None, hit(7, SECOND));
         let later = SECOND * 86_400 * 365 * 50;
-        let (bucket, decision) = limit.charge(bucket, 10, later);
+        let (bucket, decision) = limit.charge(bucket.as_ref(), hit(10, later));
         assert_eq!((decision.allowed, decision.remaining), (true, 0));
-        assert!(!limit.peek(bucket, 1, later).allowed);
+        assert!(!limit.peek(bucket.as_ref(), hit(1, later)).allowed);
     }
 
     #[test]
     fn a_cost_above_the_burst_is_never_told_to_retry() {
-        let decision = ten_per_second(3).peek(None, u64::MAX, SECOND);
+        let decision = ten_per_second(3).peek(None, hit(u64::MAX, SECOND));
         assert_eq!((decision.allowed, decision.retry_after), (false, None));
     }
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing_away() {
         let limit = ten_per_second(3);
-        let (bucket, _) = limit.charge(None, 3, 50 * SECOND);
-        assert!(!limit.peek(bucket, 1, 20 * SECOND).allowed);
-        assert!(!limit.peek(bucket, 1, 50 * SECOND + 99_999).allowed);
-        assert!(limit.peek(bucket, 1, 50 * SECOND + 100_000).allowed);
+        let (bucket, _) = limit.charge(None, hit(3, 50 * SECOND));
+        let denied = limit.peek(bucket.as_ref(), hit(1, 20 * SECOND));
+        assert_eq!(denied.retry_after, Some(Duration::from_millis(30_100)));
+        assert!(!limit.peek(bucket.as_ref(), hit(1, 50 * SECOND + 99_999)).allowed);
+        assert!(limit.peek(bucket.as_ref(), hit(1, 50 * SECOND + 100_000)).allowed);
+    }
+
+    #[test]
+    fn what_was_refilled_since_is_not_given_back_again() {
+        let limit = ten_per_second(10);
+        let charged = hit(10, SECOND);
+        let (empty, decision) = limit.charge(None, charged);
+        let (again, _) = limit.charge(empty.as_ref(), hit(5, SECOND + 500_000));
+        let back = limit.give_back(again.as_ref(), charged, &decision, SECOND + 500_000);
+        assert_eq!(limit.peek(back.as_ref(), hit(1, SECOND + 500_000)).remaining, 5);
+        assert_eq!(limit.give_back(again.as_ref(), charged, &decision, 2 * SECOND), None);
+        let at_once = limit.give_back(empty.as_ref(), charged, &decision, SECOND + 1);
+        assert_eq!(limit.peek(at_once.as_ref(), hit(1, SECOND + 1)).remaining, 10);
     }
 
     #[test]
@@ -178,7 +200,7 @@ mod tests {
         let day = Duration::from_secs(86_400);
         assert!(TokenBucket::new(1_000_000, day, 1_000_000).is_ok());
         assert_eq!(TokenBucket::new(999_983, day, 999_983), Err(InvalidParameters::Inexact));
-        assert_eq!(TokenBucket::new(0, day, 1), Err(InvalidParameters::Limit { min: 1 }));
+        assert_eq!(TokenBucket::new(0, day, 1), Err(InvalidParameters::Limit { min: 1, max: LIMIT_MAX }));
         assert_eq!(TokenBucket::new(1, day, 0), Err(InvalidParameters::Burst));
     }
 }

@@ -8,7 +8,7 @@ use super::{
     OnError, Policy,
     document::{RawLimit, RawRateLimit},
 };
-use crate::algorithm::{Algorithm, FixedWindow, InvalidParameters, TokenBucket};
+use crate::algorithm::{Algorithm, FixedWindow, InvalidParameters, LIMIT_MAX, TokenBucket};
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 const NOT_BUILT_YET: [&str; 4] = ["sliding_window", "leaky_bucket", "quota", "concurrency"];
@@ -66,7 +66,7 @@ fn at<T, V>(value: &Spanned<V>, result: Result<T, String>) -> Result<T, Mistake>
 }
 
 fn zero(limit: &Spanned<u64>) -> Mistake {
-    (limit.referenced, InvalidParameters::Limit { min: 1 }.to_string())
+    (limit.referenced, InvalidParameters::Limit { min: 1, max: LIMIT_MAX }.to_string())
 }
 
 /// A month is 30 days and a year 365, as in envoyproxy/ratelimit.

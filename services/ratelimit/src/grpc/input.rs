@@ -1,72 +1,91 @@
-//! What a Check may ask: every violation is reported, with its field's path as in the proto.
+//! What a request may hold: every violation is reported, with its field's path as in the proto.
 
-use chassis::status::FieldViolation;
+use chassis::status::{Error, FieldViolation};
 use rpc::ratelimit::v1 as pb;
+use tonic::Status;
 
 use crate::limiter::Descriptor;
 
 const NAME_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 1024;
+const REQUEST_ID_BYTES_MAX: usize = 128;
 const DESCRIPTORS_MAX: usize = 16;
 const ENTRIES_MAX: usize = 16;
+const TOP_DENIED_DEFAULT: usize = 10;
+const TOP_DENIED_MAX: usize = 100;
 
-/// The descriptors of a Check whose fields are all right.
-pub(super) fn descriptors(request: pb::CheckRequest) -> Result<Vec<Descriptor>, Vec<FieldViolation>> {
-    let violations = violations(&request);
-    if violations.is_empty() {
-        Ok(request.descriptors.into_iter().map(descriptor).collect())
-    } else {
-        Err(violations)
+/// Notes what is wrong.
+#[derive(Default)]
+pub(super) struct Input(Vec<FieldViolation>);
+
+impl Input {
+    pub fn expect(&mut self, right: bool, field: &str, description: impl Into<String>) {
+        if !right {
+            self.0.push(FieldViolation { field: field.to_owned(), description: description.into() });
+        }
+    }
+
+    /// Nothing was wrong.
+    pub fn finish(self) -> Result<(), Status> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid_argument(self.0).into()) }
+    }
+
+    pub fn domain(&mut self, domain: &str) {
+        self.name(domain, "domain");
+    }
+
+    pub fn request_id(&mut self, request_id: &str) {
+        let description = format!("must have 1 to {REQUEST_ID_BYTES_MAX} bytes and no control characters");
+        let right =
+            (1..=REQUEST_ID_BYTES_MAX).contains(&request_id.len()) && !request_id.contains(char::is_control);
+        self.expect(right, "request_id", description);
+    }
+
+    /// How many of the denied are wanted; 0 stands for the default.
+    pub fn top_denied(&mut self, limit: i32) -> usize {
+        let wanted = usize::try_from(limit).ok().filter(|wanted| *wanted <= TOP_DENIED_MAX);
+        self.expect(wanted.is_some(), "limit", format!("must be from 0 to {TOP_DENIED_MAX}"));
+        wanted.filter(|wanted| *wanted > 0).unwrap_or(TOP_DENIED_DEFAULT)
+    }
+
+    pub fn descriptors(&mut self, descriptors: Vec<pb::Descriptor>) -> Vec<Descriptor> {
+        self.count_descriptors(descriptors.len());
+        let descriptors: Vec<_> = descriptors.into_iter().map(descriptor).collect();
+        for (d, descriptor) in descriptors.iter().take(DESCRIPTORS_MAX).enumerate() {
+            self.entries(&descriptor.entries, &format!("descriptors[{d}].entries"));
+        }
+        descriptors
+    }
+
+    pub fn count_descriptors(&mut self, count: usize) {
+        self.count(count, DESCRIPTORS_MAX, "descriptors");
+    }
+
+    pub fn entries(&mut self, entries: &[(String, String)], field: &str) {
+        self.count(entries.len(), ENTRIES_MAX, field);
+        for (e, (key, value)) in entries.iter().take(ENTRIES_MAX).enumerate() {
+            self.name(key, &format!("{field}[{e}].key"));
+            let short = value.len() <= VALUE_BYTES_MAX;
+            self.expect(
+                short,
+                &format!("{field}[{e}].value"),
+                format!("must have at most {VALUE_BYTES_MAX} bytes"),
+            );
+        }
+    }
+
+    fn name(&mut self, name: &str, field: &str) {
+        let right = (1..=NAME_BYTES_MAX).contains(&name.len());
+        self.expect(right, field, format!("must have 1 to {NAME_BYTES_MAX} bytes"));
+    }
+
+    fn count(&mut self, count: usize, max: usize, field: &str) {
+        self.expect((1..=max).contains(&count), field, format!("must have 1 to {max} elements"));
     }
 }
 
 fn descriptor(descriptor: pb::Descriptor) -> Descriptor {
     let entries = descriptor.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
     // As the proto has it, 0 counts as 1.
-    Descriptor { entries, cost: descriptor.cost.max(1) }
-}
-
-fn violations(request: &pb::CheckRequest) -> Vec<FieldViolation> {
-    let mut violations = Vec::new();
-    let mut expect = |right: bool, field: String, description: String| {
-        if !right {
-            violations.push(FieldViolation { field, description });
-        }
-    };
-    expect(is_name(&request.domain), "domain".into(), name_expected());
-    expect(
-        is_count(request.descriptors.len(), DESCRIPTORS_MAX),
-        "descriptors".into(),
-        count_expected(DESCRIPTORS_MAX),
-    );
-    for (d, descriptor) in request.descriptors.iter().take(DESCRIPTORS_MAX).enumerate() {
-        let entries = format!("descriptors[{d}].entries");
-        expect(is_count(descriptor.entries.len(), ENTRIES_MAX), entries.clone(), count_expected(ENTRIES_MAX));
-        for (e, entry) in descriptor.entries.iter().take(ENTRIES_MAX).enumerate() {
-            expect(is_name(&entry.key), format!("{entries}[{e}].key"), name_expected());
-            let short = entry.value.len() <= VALUE_BYTES_MAX;
-            expect(
-                short,
-                format!("{entries}[{e}].value"),
-                format!("must have at most {VALUE_BYTES_MAX} bytes"),
-            );
-        }
-    }
-    violations
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-}
-
-fn is_count(count: usize, max: usize) -> bool {
-    (1..=max).contains(&count)
-}
-
-fn name_expected() -> String {
-    format!("must have 1 to {NAME_BYTES_MAX} bytes")
-}
-
-fn count_expected(max: usize) -> String {
-    format!("must have 1 to {max} elements")
+    Descriptor { entries, cost: descriptor.cost.max(1), limit: None }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chassis::status::{Error, FieldViolation};
-use tonic::{Code, Status};
+use tonic::Code;
 
-use crate::limiter::CheckError;
+use crate::{limiter::CheckError, stores::StoreError};
 
 /// When to ask again while the counters are away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -15,20 +15,21 @@ impl From<CheckError> for Error {
         match error {
             CheckError::CostAboveCapacity { descriptor_index, rule, cause } => {
                 let field = format!("descriptors[{descriptor_index}].cost");
-                Self::invalid_argument([FieldViolation {
-                    field,
-                    description: format!("{cause} (rule {rule:?})"),
-                }])
+                let description = format!("{cause} (rule {rule:?})");
+                Self::invalid_argument([FieldViolation { field, description }])
             }
-            CheckError::Unavailable(cause) => {
-                tracing::debug!(error = %cause, "check could not be answered");
-                Self::unavailable("COUNTERS_UNAVAILABLE", "the limit can't be checked now", RETRY_AFTER)
-            }
+            CheckError::OtherRequest => Self::new(
+                Code::AlreadyExists,
+                "REQUEST_ID_USED",
+                "request_id: was used for another request; take a new one for each request",
+            ),
+            CheckError::Unavailable(cause) => unavailable(&cause),
         }
     }
 }
 
-/// UNIMPLEMENTED for an RPC whose time has not come.
-pub(super) fn not_served_yet(method: &str) -> Status {
-    Error::new(Code::Unimplemented, "METHOD_NOT_SUPPORTED", format!("{method} is not served yet")).into()
+/// UNAVAILABLE, as the counters are away.
+pub(super) fn unavailable(cause: &StoreError) -> Error {
+    tracing::debug!(error = %cause, "counters could not be asked");
+    Error::unavailable("COUNTERS_UNAVAILABLE", "the limit can't be checked now", RETRY_AFTER)
 }

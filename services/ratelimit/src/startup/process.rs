@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use axum::Router;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 
 use crate::{
@@ -31,7 +32,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     log_rules(config.rules.as_ref(), rules.version());
     let bound = Bound::bind(config.server).await?;
     let counters = counters(config.counters, config.local_counters_max)?;
-    let app = app(Arc::new(Limiter::new(rules, counters.clone())), counters);
+    let limiter = Limiter::new(rules, counters.clone(), config.request_id_ttl);
+    let app = app(grpc::routes(Arc::new(limiter), config.envoy_response_headers), counters);
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -46,7 +48,7 @@ fn counters(config: RedisCountersConfig, local_max: usize) -> Result<Arc<dyn Cou
     Ok(Arc::new(Fallback::new(RedisCounters::new(config)?, local)))
 }
 
-fn app(limiter: Arc<Limiter>, counters: Arc<dyn CounterStore>) -> App {
+fn app(routes: Router, counters: Arc<dyn CounterStore>) -> App {
     let redis = move || {
         let counters = counters.clone();
         async move { counters.ping().await.map_err(Into::into) }
@@ -56,5 +58,5 @@ fn app(limiter: Arc<Limiter>, counters: Arc<dyn CounterStore>) -> App {
         .dependency("redis", Need::ToStart, redis)
         .service("ratelimit.v1.RateLimitService", &[])
         .service("envoy.service.ratelimit.v3.RateLimitService", &[]);
-    App { error_domain: NAME, routes: grpc::routes(limiter), health, background: Background::default() }
+    App { error_domain: NAME, routes, health, background: Background::default() }
 }

@@ -1,14 +1,13 @@
 //! What holds while the counters are away: the word of each rule's `on_error`.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use ratelimit_core::{Decision, OnError};
+use ratelimit_core::OnError;
 
-use super::{CounterCharge, CounterStore, MemoryCounters, StoreError};
+use super::{
+    Answer, CounterKey, CounterStore, MemoryCounters, Order, Receipt, ReceiptKey, Refund, StoreError,
+};
 
 /// Asks the counters, and where they fail lets each rule's `on_error` decide: `allow` lets pass and counts nothing, `local`
 /// counts in this process, and `deny` hands the failure on, unless the rule is in shadow.
@@ -39,51 +38,57 @@ impl<S: CounterStore> Fallback<S> {
         }
     }
 
-    fn without_counters(
-        &self,
-        charges: &[CounterCharge],
-        peek: bool,
-        error: StoreError,
-    ) -> Result<Vec<Decision>, StoreError> {
-        for charge in charges {
+    /// What each rule's `on_error` makes of the order.
+    fn without_counters(&self, order: &Order, error: StoreError) -> Result<Answer, StoreError> {
+        for charge in &order.charges {
             metrics::counter!("ratelimit_fallbacks_total", "on_error" => name(charge.on_error)).increment(1);
         }
-        if charges.iter().any(|it| it.on_error == OnError::Deny && !it.charge.shadow) {
+        if order.charges.iter().any(|it| it.on_error == OnError::Deny && !it.charge.shadow) {
             return Err(error);
         }
-        let is_local = |it: &&CounterCharge| it.on_error == OnError::Local;
-        let local: Vec<_> = charges.iter().filter(is_local).cloned().collect();
-        let mut decided = self.local.charge_now(&local, peek).into_iter();
-        let decide = |it: &CounterCharge| if is_local(&it) { decided.next() } else { None };
-        let decisions = charges.iter().map(decide).zip(charges);
-        Ok(decisions.map(|(decision, it)| decision.unwrap_or_else(|| passed(it))).collect())
+        Ok(self.local.charge_counted(order, |charge| charge.on_error == OnError::Local))
+    }
+
+    fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => self.succeeded(),
+            Err(error) => self.failed(error),
+        }
+        result
     }
 }
 
 #[async_trait]
 impl<S: CounterStore> CounterStore for Fallback<S> {
-    async fn charge(&self, charges: &[CounterCharge], peek: bool) -> Result<Vec<Decision>, StoreError> {
-        match self.counters.charge(charges, peek).await {
-            Ok(decisions) => {
-                self.succeeded();
-                Ok(decisions)
-            }
-            Err(error) => {
-                self.failed(&error);
-                self.without_counters(charges, peek, error)
-            }
+    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
+        let answer = self.note(self.counters.charge(order).await);
+        answer.or_else(|error| self.without_counters(order, error))
+    }
+
+    /// What was charged locally has its receipt here.
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        match self.local.receipt_now(key) {
+            Some(receipt) => Ok(Some(receipt)),
+            None => self.note(self.counters.receipt(key).await),
         }
+    }
+
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
+        let is_local = refund.receipt.as_ref().is_some_and(|key| self.local.receipt_now(key).is_some());
+        if is_local {
+            return Ok(self.local.give_back_now(refund));
+        }
+        self.note(self.counters.give_back(refund).await)
+    }
+
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
+        self.local.reset_now(counters);
+        self.note(self.counters.reset(counters).await)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.counters.ping().await
     }
-}
-
-/// Nothing is known of the counter, so it is told as whole.
-fn passed(charge: &CounterCharge) -> Decision {
-    let remaining = charge.charge.algorithm.capacity();
-    Decision { allowed: true, remaining, reset_after: Duration::ZERO, retry_after: None }
 }
 
 fn name(on_error: OnError) -> &'static str {
@@ -96,16 +101,30 @@ fn name(on_error: OnError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ratelimit_core::{Algorithm, Charge, Policy, Rule, algorithm::FixedWindow};
 
     use super::*;
-    use crate::stores::CounterKey;
+    use crate::stores::CounterCharge;
 
     struct Away;
 
     #[async_trait]
     impl CounterStore for Away {
-        async fn charge(&self, _: &[CounterCharge], _: bool) -> Result<Vec<Decision>, StoreError> {
+        async fn charge(&self, _: &Order) -> Result<Answer, StoreError> {
+            Err(StoreError::TimedOut)
+        }
+
+        async fn receipt(&self, _: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+            Err(StoreError::TimedOut)
+        }
+
+        async fn give_back(&self, _: &Refund) -> Result<bool, StoreError> {
+            Err(StoreError::TimedOut)
+        }
+
+        async fn reset(&self, _: &[CounterKey]) -> Result<(), StoreError> {
             Err(StoreError::TimedOut)
         }
 
@@ -116,14 +135,15 @@ mod tests {
 
     fn charge(name: &str, on_error: OnError, shadow: bool) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(60)).unwrap());
-        let rule = Rule { name: name.into(), policy: Policy::Limited(algorithm), shadow, on_error };
+        let rule = Rule { name: name.into(), policy: Policy::Limited(algorithm.clone()), shadow, on_error };
         let key = CounterKey::new("d", [("k", "v")], &rule, &algorithm);
         CounterCharge { key, charge: Charge { algorithm, cost: 1, shadow }, on_error }
     }
 
     async fn allowed(store: &Fallback<Away>, charges: &[CounterCharge]) -> Option<Vec<bool>> {
-        let decisions = store.charge(charges, false).await.ok()?;
-        Some(decisions.iter().map(|decision| decision.allowed).collect())
+        let order = Order { charges: charges.to_vec(), peek: false, slot: "".into(), receipt: None };
+        let Answer::Decided(decided) = store.charge(&order).await.ok()? else { panic!("no receipts") };
+        Some(decided.decisions.iter().map(|decision| decision.allowed).collect())
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fmt, fmt::Write as _, sync::Arc};
 
 use ratelimit_core::{Algorithm, Rule};
 
-/// Names one rule's counter of one subject, such as `{8:snippets4:tier4:free6:caller3:ann}6:writes:fixed_window:60:...`.
+/// Names one rule's counter of one subject, such as `{8:snippets4:tier4:free6:caller3:ann}6:writes:fixed_window:60:60000000`.
 ///
 /// Whose counter it is, the domain and the descriptor, comes first and in braces, so that a Redis Cluster keeps a subject's
 /// counters together. Every part that comes from outside has its length before it, so that no two subjects have the same
@@ -29,10 +29,14 @@ impl CounterKey {
         }
         key.push('}');
         push(&mut key, &rule.name);
-        let (limit, capacity) = (algorithm.limit(), algorithm.capacity());
         // Writing to a string can't fail.
-        let _ = write!(key, ":{}:{limit}:{capacity}:{}", algorithm.name(), algorithm.period().as_micros());
+        let _ = write!(key, ":{algorithm}");
         Self(key.into())
+    }
+
+    /// The counter with that name, if `algorithm` still counts there.
+    pub(crate) fn of_limit(name: &str, algorithm: &Algorithm) -> Option<Self> {
+        name.strip_suffix(&algorithm.to_string())?.ends_with(':').then(|| Self(name.into()))
     }
 
     /// As text.
@@ -51,6 +55,28 @@ fn push(key: &mut String, part: &str) {
     let _ = write!(key, "{}:{part}", part.len());
 }
 
+/// Names the receipt of a request, such as `{8:snippets36:9f0c...}receipt`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReceiptKey(Arc<str>);
+
+impl ReceiptKey {
+    /// The receipt of the request with that id, which is unique within its domain.
+    pub fn new(domain: &str, request_id: &str) -> Self {
+        let mut key = String::with_capacity(64);
+        key.push('{');
+        push(&mut key, domain);
+        push(&mut key, request_id);
+        key.push_str("}receipt");
+        Self(key.into())
+    }
+}
+
+impl fmt::Display for ReceiptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashSet, time::Duration};
@@ -59,14 +85,14 @@ mod tests {
 
     use super::*;
 
-    fn key(domain: &str, entries: &[(&str, &str)], name: &str, algorithm: Algorithm) -> CounterKey {
+    fn key(domain: &str, entries: &[(&str, &str)], name: &str, algorithm: &Algorithm) -> CounterKey {
         let rule = Rule {
             name: name.into(),
-            policy: Policy::Limited(algorithm),
+            policy: Policy::Limited(algorithm.clone()),
             shadow: false,
             on_error: OnError::Local,
         };
-        CounterKey::new(domain, entries.iter().copied(), &rule, &algorithm)
+        CounterKey::new(domain, entries.iter().copied(), &rule, algorithm)
     }
 
     fn window(limit: u64, seconds: u64) -> Algorithm {
@@ -77,24 +103,24 @@ mod tests {
     fn no_two_subjects_or_limits_share_a_counter() {
         let bucket = Algorithm::TokenBucket(TokenBucket::new(60, Duration::from_secs(60), 60).unwrap());
         let keys = [
-            key("d", &[("a", "b"), ("c", "d")], "r", window(60, 60)),
-            key("d", &[("a", "b"), ("c", "e")], "r", window(60, 60)),
-            key("d", &[("a", "b1:c"), ("d", "")], "r", window(60, 60)),
-            key("d", &[("a", "b1:c1:d")], "r", window(60, 60)),
-            key("d1:a", &[("b", "c")], "r", window(60, 60)),
-            key("d", &[("a", "b")], "r", window(60, 60)),
-            key("d", &[("a", "b")], "r", window(61, 60)),
-            key("d", &[("a", "b")], "r", window(60, 61)),
-            key("d", &[("a", "b")], "s", window(60, 60)),
-            key("d", &[("a", "b")], "r", bucket),
-            key("d", &[("a", "b}1:r")], "r", window(60, 60)),
+            key("d", &[("a", "b"), ("c", "d")], "r", &window(60, 60)),
+            key("d", &[("a", "b"), ("c", "e")], "r", &window(60, 60)),
+            key("d", &[("a", "b1:c"), ("d", "")], "r", &window(60, 60)),
+            key("d", &[("a", "b1:c1:d")], "r", &window(60, 60)),
+            key("d1:a", &[("b", "c")], "r", &window(60, 60)),
+            key("d", &[("a", "b")], "r", &window(60, 60)),
+            key("d", &[("a", "b")], "r", &window(61, 60)),
+            key("d", &[("a", "b")], "r", &window(60, 61)),
+            key("d", &[("a", "b")], "s", &window(60, 60)),
+            key("d", &[("a", "b")], "r", &bucket),
+            key("d", &[("a", "b}1:r")], "r", &window(60, 60)),
         ];
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
     }
 
     #[test]
     fn the_subject_is_the_hash_tag() {
-        let key = key("snippets", &[("caller", "ann")], "writes", window(60, 60));
-        assert_eq!(key.as_str(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60:60000000");
+        let key = key("snippets", &[("caller", "ann")], "writes", &window(60, 60));
+        assert_eq!(key.as_str(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60000000");
     }
 }

@@ -1,37 +1,32 @@
 //! Counters in this process.
 
-use std::collections::{BTreeSet, HashMap};
+mod expiring;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use ratelimit_core::{Decision, State, charge_all};
+use ratelimit_core::{Charge, Charged, Decision, State, charge_all};
 
-use super::{CounterCharge, CounterKey, CounterStore, StoreError};
+use self::expiring::Expiring;
+use super::{
+    Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, ReceiptOrder,
+    Refund, StoreError,
+};
 use crate::clock::{Clock, MonotonicClock};
-
-/// How many counters that have nothing more to say are removed at each charge, so that no call pays for all.
-const EXPIRED_PER_CHARGE_MAX: usize = 8;
 
 /// Counters behind one lock, which is held for some microseconds and never while waiting.
 ///
-/// It holds `entries_max` counters at most. Beyond that, those that would be forgotten first make room: a flood of new
-/// subjects may give an old one its limit anew, but not fill the memory.
+/// It holds `entries_max` counters at most, and as many receipts. Beyond that, those that would be forgotten first make
+/// room: a flood of new subjects may give an old one its limit anew, but not fill the memory.
 pub struct MemoryCounters {
     clock: Box<dyn Clock>,
-    entries_max: usize,
-    counters: Mutex<Counters>,
+    memory: Mutex<Memory>,
 }
 
-#[derive(Default)]
-struct Counters {
-    entries: HashMap<CounterKey, Entry>,
-    by_expiry: BTreeSet<(u64, CounterKey)>,
-}
-
-struct Entry {
-    state: State,
-    /// From then on the entry says no more than none would.
-    expires_us: u64,
+struct Memory {
+    counters: Expiring<CounterKey, State>,
+    receipts: Expiring<ReceiptKey, Receipt>,
 }
 
 impl MemoryCounters {
@@ -42,12 +37,13 @@ impl MemoryCounters {
 
     /// Counts by another clock.
     pub fn with_clock(entries_max: usize, clock: impl Clock + 'static) -> Self {
-        Self { clock: Box::new(clock), entries_max, counters: Mutex::default() }
+        let memory = Memory { counters: Expiring::new(entries_max), receipts: Expiring::new(entries_max) };
+        Self { clock: Box::new(clock), memory: Mutex::new(memory) }
     }
 
     /// How many counters it holds.
     pub fn len(&self) -> usize {
-        self.counters.lock().entries.len()
+        self.memory.lock().counters.len()
     }
 
     /// Whether it holds none.
@@ -56,27 +52,72 @@ impl MemoryCounters {
     }
 
     /// [`CounterStore::charge`], which never fails here.
-    pub fn charge_now(&self, charges: &[CounterCharge], peek: bool) -> Vec<Decision> {
-        let mut counters = self.counters.lock();
-        // Read under the lock, so that charges are made in the order of their times.
+    pub fn charge_now(&self, order: &Order) -> Answer {
+        self.charge_counted(order, |_| true)
+    }
+
+    /// The same, where only some of the charges count, and the others pass.
+    pub(super) fn charge_counted(&self, order: &Order, counts: impl Fn(&CounterCharge) -> bool) -> Answer {
+        // The time is read under the lock, so that charges are made in the order of their times.
+        let mut memory = self.memory.lock();
         let now_us = self.clock.now_us();
-        counters.remove_expired(now_us);
-        let states: Vec<_> = charges.iter().map(|it| (it.charge, counters.state(&it.key))).collect();
-        let outcomes = charge_all(&states, peek, now_us);
-        for (CounterCharge { key, charge, .. }, outcome) in charges.iter().zip(&outcomes) {
-            if let Some(state) = outcome.next {
-                let expires_us = charge.algorithm.expires_us(state);
-                counters.put(key, Entry { state, expires_us }, self.entries_max);
-            }
+        memory.remove_expired(now_us);
+        let receipt = order.receipt.as_ref().filter(|_| !order.peek);
+        if let Some(known) = receipt.and_then(|receipt| memory.receipts.get(&receipt.key)) {
+            return Answer::Known(known.clone());
         }
-        outcomes.into_iter().map(|outcome| outcome.decision).collect()
+        let decided = Decided { at_us: now_us, decisions: memory.charge(order, counts, now_us) };
+        if let Some(receipt) = receipt {
+            memory.keep_receipt(receipt, &order.charges, decided.clone());
+        }
+        Answer::Decided(decided)
+    }
+
+    /// [`CounterStore::receipt`], which never fails here.
+    pub fn receipt_now(&self, key: &ReceiptKey) -> Option<Receipt> {
+        let mut memory = self.memory.lock();
+        memory.remove_expired(self.clock.now_us());
+        memory.receipts.get(key).cloned()
+    }
+
+    /// [`CounterStore::give_back`], which never fails here.
+    pub fn give_back_now(&self, refund: &Refund) -> bool {
+        let mut memory = self.memory.lock();
+        let now_us = self.clock.now_us();
+        memory.remove_expired(now_us);
+        if refund.receipt.as_ref().is_some_and(|key| !memory.mark_given_back(key)) {
+            return false;
+        }
+        refund.charges.iter().for_each(|(charge, told)| memory.give_back(refund, charge, told, now_us));
+        true
+    }
+
+    /// [`CounterStore::reset`], which never fails here.
+    pub fn reset_now(&self, counters: &[CounterKey]) {
+        let mut memory = self.memory.lock();
+        for key in counters {
+            memory.counters.remove(key);
+        }
     }
 }
 
 #[async_trait]
 impl CounterStore for MemoryCounters {
-    async fn charge(&self, charges: &[CounterCharge], peek: bool) -> Result<Vec<Decision>, StoreError> {
-        Ok(self.charge_now(charges, peek))
+    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
+        Ok(self.charge_now(order))
+    }
+
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        Ok(self.receipt_now(key))
+    }
+
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
+        Ok(self.give_back_now(refund))
+    }
+
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
+        self.reset_now(counters);
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -84,40 +125,68 @@ impl CounterStore for MemoryCounters {
     }
 }
 
-impl Counters {
-    fn state(&self, key: &CounterKey) -> Option<State> {
-        self.entries.get(key).map(|entry| entry.state)
-    }
-
-    fn put(&mut self, key: &CounterKey, entry: Entry, entries_max: usize) {
-        self.by_expiry.insert((entry.expires_us, key.clone()));
-        let expires_us = entry.expires_us;
-        if let Some(old) = self.entries.insert(key.clone(), entry)
-            && old.expires_us != expires_us
-        {
-            self.by_expiry.remove(&(old.expires_us, key.clone()));
-        }
-        while self.entries.len() > entries_max && self.remove_first(u64::MAX) {}
-    }
-
+impl Memory {
     fn remove_expired(&mut self, now_us: u64) {
-        for _ in 0..EXPIRED_PER_CHARGE_MAX {
-            if !self.remove_first(now_us) {
-                return;
-            }
-        }
+        self.counters.remove_expired(now_us);
+        self.receipts.remove_expired(now_us);
     }
 
-    fn remove_first(&mut self, until_us: u64) -> bool {
-        let Some((expires_us, _)) = self.by_expiry.first() else { return false };
-        if *expires_us > until_us {
-            return false;
-        }
-        if let Some((_, key)) = self.by_expiry.pop_first() {
-            self.entries.remove(&key);
-        }
-        true
+    fn charge(
+        &mut self,
+        order: &Order,
+        counts: impl Fn(&CounterCharge) -> bool,
+        now_us: u64,
+    ) -> Vec<Decision> {
+        let counted: Vec<_> = order.charges.iter().filter(|charge| counts(charge)).collect();
+        let states: Vec<_> = counted.iter().map(|it| (&it.charge, self.counters.get(&it.key))).collect();
+        let outcomes = charge_all(&states, &order.slot, order.peek, now_us);
+        let mut decided =
+            counted.into_iter().zip(outcomes).map(|(charge, outcome)| self.keep(charge, outcome));
+        let mut decide = |charge| if counts(charge) { decided.next() } else { None };
+        order.charges.iter().map(|it| decide(it).unwrap_or_else(|| passed(&it.charge))).collect()
     }
+
+    fn keep(&mut self, CounterCharge { key, charge, .. }: &CounterCharge, outcome: Charged) -> Decision {
+        if let Some(state) = outcome.next {
+            self.counters.put(key, charge.algorithm.expires_us(&state), state);
+        }
+        outcome.decision
+    }
+
+    fn keep_receipt(&mut self, order: &ReceiptOrder, charges: &[CounterCharge], decided: Decided) {
+        let kept_for = if is_denied(charges, &decided) { order.kept_if_denied } else { order.kept_for };
+        let expires_us = decided.at_us.saturating_add(micros(kept_for));
+        let receipt = Receipt { decided, memo: order.memo.clone(), given_back: false };
+        self.receipts.put(&order.key, expires_us, receipt);
+    }
+
+    fn mark_given_back(&mut self, key: &ReceiptKey) -> bool {
+        let receipt = self.receipts.get_mut(key);
+        receipt.is_some_and(|receipt| !std::mem::replace(&mut receipt.given_back, true))
+    }
+
+    fn give_back(&mut self, refund: &Refund, charge: &CounterCharge, told: &Decision, now_us: u64) {
+        let CounterCharge { key, charge, .. } = charge;
+        let charged = charge.hit(&refund.slot, refund.charged_us);
+        let next = charge.algorithm.give_back(self.counters.get(key), charged, told, now_us);
+        if let Some(state) = next {
+            self.counters.put(key, charge.algorithm.expires_us(&state), state);
+        }
+    }
+}
+
+fn is_denied(charges: &[CounterCharge], decided: &Decided) -> bool {
+    charges.iter().zip(&decided.decisions).any(|(it, decision)| !it.charge.shadow && !decision.allowed)
+}
+
+/// Nothing is known of the counter, so it is told as whole.
+fn passed(charge: &Charge) -> Decision {
+    let remaining = charge.algorithm.capacity();
+    Decision { allowed: true, remaining, reset_after: Duration::ZERO, retry_after: None }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -145,7 +214,7 @@ mod tests {
 
     fn charge(subject: usize, seconds: u64) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(seconds)).unwrap());
-        let policy = Policy::Limited(algorithm);
+        let policy = Policy::Limited(algorithm.clone());
         let rule = Rule { name: "r".into(), policy, shadow: false, on_error: OnError::Local };
         CounterCharge {
             key: CounterKey::new("d", [("subject", subject.to_string().as_str())], &rule, &algorithm),
@@ -155,7 +224,9 @@ mod tests {
     }
 
     fn allowed(store: &MemoryCounters, charge: CounterCharge) -> bool {
-        store.charge_now(&[charge], false)[0].allowed
+        let order = Order { charges: vec![charge], peek: false, slot: "".into(), receipt: None };
+        let Answer::Decided(decided) = store.charge_now(&order) else { panic!("there are no receipts") };
+        decided.decisions[0].allowed
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! Counters in Redis, shared by all replicas.
 
+mod clock;
+mod script;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ratelimit_core::{Algorithm, Charge, Decision};
 use redis::{
-    Client, IntoConnectionInfo as _, RedisError, Script, ScriptInvocation,
+    Client, IntoConnectionInfo as _, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use thread_local::ThreadLocal;
 
-use super::{CounterCharge, CounterStore, StoreError};
+use self::{
+    clock::RedisClock,
+    script::{Reply, Scripts, decode_receipt},
+};
+use super::{Answer, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, Refund, StoreError};
 
-/// Whole numbers that the script gives for each charge.
-const NUMBERS_PER_CHARGE: usize = 4;
+/// How often a quota's period is taken anew from Redis' clock, which moves on to another in between once in a blue moon.
+const PERIOD_TRIES_MAX: usize = 3;
 
 /// How long sent data may stay unacknowledged before the connection counts as lost.
 #[cfg(target_os = "linux")]
@@ -42,7 +48,8 @@ pub struct RedisCounters {
     /// One for each server thread, driven by that thread's runtime: script calls of concurrent Checks leave in one write,
     /// and no answer has to wake another thread.
     connections: ThreadLocal<ConnectionManager>,
-    script: Script,
+    scripts: Scripts,
+    clock: RedisClock,
     key_prefix: String,
     timeout: Duration,
 }
@@ -65,22 +72,11 @@ impl RedisCounters {
             client,
             options,
             connections: ThreadLocal::new(),
-            script: Script::new(include_str!("../../lua/check.lua")),
+            scripts: Scripts::new(),
+            clock: RedisClock::default(),
             key_prefix: config.key_prefix,
             timeout: config.timeout,
         })
-    }
-
-    /// [`CounterStore::charge`] that also gives the time of Redis, in microseconds, that was decided at.
-    pub async fn charge_and_tell_time(
-        &self,
-        charges: &[CounterCharge],
-        peek: bool,
-    ) -> Result<(u64, Vec<Decision>), StoreError> {
-        let invocation = self.invocation(charges, peek);
-        let mut connection = self.connection()?;
-        let numbers: Vec<u64> = self.in_time(invocation.invoke_async(&mut connection)).await?;
-        decode(&numbers, charges.len())
     }
 
     /// This thread's connection.
@@ -89,14 +85,11 @@ impl RedisCounters {
         Ok(self.connections.get_or_try(new).cloned()?)
     }
 
-    fn invocation(&self, charges: &[CounterCharge], peek: bool) -> ScriptInvocation<'_> {
-        let mut invocation = self.script.prepare_invoke();
-        invocation.arg(u8::from(peek));
-        for CounterCharge { key, charge, .. } in charges {
-            invocation.key(format!("{}:{key}", self.key_prefix));
-            push_arguments(&mut invocation, charge);
-        }
-        invocation
+    async fn check(&self, order: &Order) -> Result<Reply, StoreError> {
+        let invocation = self.scripts.check(&self.key_prefix, order, self.clock.now_us());
+        let mut connection = self.connection()?;
+        let value: Value = self.in_time(invocation.invoke_async(&mut connection)).await?;
+        Reply::decode(value, order.charges.len())
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
@@ -107,11 +100,43 @@ impl RedisCounters {
 
 #[async_trait]
 impl CounterStore for RedisCounters {
-    async fn charge(&self, charges: &[CounterCharge], peek: bool) -> Result<Vec<Decision>, StoreError> {
-        if charges.is_empty() {
-            return Ok(Vec::new());
+    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
+        if order.charges.is_empty() && order.receipt.is_none() {
+            return Ok(Answer::Decided(Decided { at_us: self.clock.now_us(), decisions: Vec::new() }));
         }
-        Ok(self.charge_and_tell_time(charges, peek).await?.1)
+        for _ in 0..PERIOD_TRIES_MAX {
+            match self.check(order).await? {
+                Reply::Decided(decided) => return Ok(Answer::Decided(decided)),
+                Reply::Known(receipt) => return Ok(Answer::Known(receipt)),
+                Reply::OtherPeriod(now_us) => self.clock.set(now_us),
+            }
+        }
+        Err(StoreError::Malformed("a clock that runs through days"))
+    }
+
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        let get = redis::cmd("GET").arg(format!("{}:{key}", self.key_prefix)).to_owned();
+        let mut connection = self.connection()?;
+        let bytes: Option<Vec<u8>> = self.in_time(get.query_async(&mut connection)).await?;
+        bytes.map(|bytes| decode_receipt(&bytes.into())).transpose()
+    }
+
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
+        let invocation = self.scripts.give_back(&self.key_prefix, refund);
+        let mut connection = self.connection()?;
+        self.in_time(invocation.invoke_async(&mut connection)).await
+    }
+
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let mut unlink = redis::cmd("UNLINK");
+        for key in counters {
+            unlink.arg(format!("{}:{key}", self.key_prefix));
+        }
+        let mut connection = self.connection()?;
+        self.in_time(unlink.exec_async(&mut connection)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -127,40 +152,6 @@ fn tcp_settings() -> TcpSettings {
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(UNACKNOWLEDGED_MAX);
     settings
-}
-
-/// In the order of the script's header.
-fn push_arguments(invocation: &mut ScriptInvocation<'_>, charge: &Charge) {
-    invocation.arg(charge.algorithm.name()).arg(u8::from(charge.shadow)).arg(charge.cost);
-    match charge.algorithm {
-        Algorithm::FixedWindow(window) => {
-            let period_us = u64::try_from(window.period().as_micros()).unwrap_or(u64::MAX);
-            invocation.arg(window.limit()).arg(period_us).arg(0);
-        }
-        Algorithm::TokenBucket(bucket) => {
-            invocation.arg(bucket.burst()).arg(bucket.refill()).arg(bucket.per());
-        }
-    }
-}
-
-fn decode(numbers: &[u64], charges: usize) -> Result<(u64, Vec<Decision>), StoreError> {
-    let (now_us, rest) = numbers.split_first().ok_or(StoreError::Malformed("no time"))?;
-    let (decisions, []) = rest.as_chunks::<NUMBERS_PER_CHARGE>() else {
-        return Err(StoreError::Malformed("not four numbers for each charge"));
-    };
-    if decisions.len() != charges {
-        return Err(StoreError::Malformed("not a decision for each charge"));
-    }
-    Ok((*now_us, decisions.iter().map(decision).collect()))
-}
-
-fn decision([allowed, remaining, reset_after_us, retry_after_us]: &[u64; NUMBERS_PER_CHARGE]) -> Decision {
-    Decision {
-        allowed: *allowed == 1,
-        remaining: *remaining,
-        reset_after: Duration::from_micros(*reset_after_us),
-        retry_after: (*retry_after_us > 0).then(|| Duration::from_micros(*retry_after_us)),
-    }
 }
 
 impl From<RedisError> for StoreError {

@@ -1,14 +1,17 @@
 //! What the tests of this crate share.
 
 // Each test binary uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
 use std::time::Duration;
 
-use ratelimit::stores::{CounterCharge, CounterKey, RedisCounters, RedisCountersConfig};
+use jiff::tz::TimeZone;
+use ratelimit::stores::{
+    Answer, CounterCharge, CounterKey, Decided, Order, RedisCounters, RedisCountersConfig,
+};
 use ratelimit_core::{
     Algorithm, Charge, OnError, Policy, Rule,
-    algorithm::{FixedWindow, TokenBucket},
+    algorithm::{CalendarPeriod, Concurrency, FixedWindow, LeakyBucket, Quota, SlidingWindow, TokenBucket},
 };
 
 /// Longest that any condition is waited for.
@@ -29,17 +32,46 @@ pub fn fixed_window(limit: u64, period: Duration) -> Algorithm {
     Algorithm::FixedWindow(FixedWindow::new(limit, period).unwrap())
 }
 
+pub fn sliding_window(limit: u64, period: Duration) -> Algorithm {
+    Algorithm::SlidingWindow(SlidingWindow::new(limit, period).unwrap())
+}
+
 pub fn token_bucket(limit: u64, period: Duration, burst: u64) -> Algorithm {
     Algorithm::TokenBucket(TokenBucket::new(limit, period, burst).unwrap())
 }
 
+pub fn leaky_bucket(limit: u64, period: Duration) -> Algorithm {
+    Algorithm::LeakyBucket(LeakyBucket::new(limit, period).unwrap())
+}
+
+pub fn quota(limit: u64, period: CalendarPeriod) -> Algorithm {
+    Algorithm::Quota(Quota::new(limit, period, TimeZone::UTC).unwrap())
+}
+
+pub fn concurrency(limit: u64, period: Duration) -> Algorithm {
+    Algorithm::Concurrency(Concurrency::new(limit, period).unwrap())
+}
+
 /// A charge of 1 to that subject's counter.
 pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
-    let policy = Policy::Limited(algorithm);
+    let policy = Policy::Limited(algorithm.clone());
     let rule = Rule { name: "rule".into(), policy, shadow: false, on_error: OnError::Deny };
     CounterCharge {
         key: CounterKey::new("test", [("subject", subject)], &rule, &algorithm),
         charge: Charge { algorithm, cost: 1, shadow: false },
         on_error: OnError::Deny,
+    }
+}
+
+/// Those charges, of which nothing is kept.
+pub fn order(charges: &[CounterCharge]) -> Order {
+    Order { charges: charges.to_vec(), peek: false, slot: stack::unique("slot").into(), receipt: None }
+}
+
+/// What was decided about an order without a receipt.
+pub fn decided(answer: Answer) -> Decided {
+    match answer {
+        Answer::Decided(decided) => decided,
+        Answer::Known(receipt) => panic!("known before: {receipt:?}"),
     }
 }

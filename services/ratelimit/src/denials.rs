@@ -1,0 +1,106 @@
+//! Who is denied the most, in bounded memory.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use ratelimit_core::HeavyHitters;
+
+use crate::limiter::{Descriptor, RuleStatus};
+
+/// Offenders counted at a time, of all domains together.
+const OFFENDERS_MAX: usize = 4096;
+
+/// Counts are forgotten after one to two of these, so that who was busy yesterday is not in the way of who is now.
+const GENERATION: Duration = Duration::from_secs(60 * 60);
+
+/// Counts the denials of this process, and forgets them after one to two hours.
+pub(crate) struct Denials {
+    generations: Mutex<Generations>,
+}
+
+/// Who ran into which rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Offender {
+    /// The domain's name.
+    pub domain: String,
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// Keys and values of the descriptor.
+    pub entries: Vec<(String, String)>,
+}
+
+struct Generations {
+    began: Instant,
+    current: HeavyHitters<Arc<Offender>>,
+    last: HeavyHitters<Arc<Offender>>,
+}
+
+impl Denials {
+    pub(crate) fn new() -> Self {
+        Self { generations: Mutex::new(Generations::new()) }
+    }
+
+    /// The rules that denied a request; those in shadow deny none.
+    pub(crate) fn count(&self, domain: &str, descriptors: &[Descriptor], statuses: &[RuleStatus]) {
+        let denying = statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
+        for status in denying {
+            let entries = descriptors[status.descriptor_index].entries.clone();
+            let offender = Offender { domain: domain.to_owned(), rule: status.rule.clone(), entries };
+            self.generations.lock().at(Instant::now()).current.add(Arc::new(offender));
+        }
+    }
+
+    /// The busiest offenders of a domain and how often they were denied, the busiest first.
+    pub(crate) fn top(&self, domain: &str, count: usize) -> Vec<(Arc<Offender>, u64)> {
+        let mut generations = self.generations.lock();
+        let generations = generations.at(Instant::now());
+        let mut sums = HashMap::new();
+        for (offender, denied) in generations.current.top().chain(generations.last.top()) {
+            if offender.domain == domain {
+                *sums.entry(offender.clone()).or_default() += denied;
+            }
+        }
+        let mut top: Vec<_> = sums.into_iter().collect();
+        top.sort_unstable_by_key(|(_, denied)| std::cmp::Reverse(*denied));
+        top.truncate(count);
+        top
+    }
+}
+
+impl Generations {
+    fn new() -> Self {
+        let empty = HeavyHitters::new(OFFENDERS_MAX);
+        Self { began: Instant::now(), current: empty.clone(), last: empty }
+    }
+
+    fn at(&mut self, now: Instant) -> &mut Self {
+        let age = now.saturating_duration_since(self.began);
+        if age >= GENERATION {
+            let fresh = std::mem::replace(&mut self.current, HeavyHitters::new(OFFENDERS_MAX));
+            self.last = if age < 2 * GENERATION { fresh } else { HeavyHitters::new(OFFENDERS_MAX) };
+            self.began = now;
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_forgotten_after_one_to_two_generations() {
+        let mut generations = Generations::new();
+        let start = generations.began;
+        let offender = Offender { domain: "d".into(), rule: "r".into(), entries: Vec::new() };
+        generations.at(start).current.add(Arc::new(offender));
+        let known =
+            |generations: &Generations| generations.current.top().chain(generations.last.top()).count();
+        assert_eq!(known(generations.at(start + GENERATION)), 1);
+        assert_eq!(known(generations.at(start + 2 * GENERATION)), 0);
+    }
+}
