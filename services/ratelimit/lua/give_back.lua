@@ -1,50 +1,48 @@
 -- Takes back what one request was charged, as far as it still counts. It comes after counters.lua.
 --
--- KEYS[i]  The counter of charge i, and after the counters the receipt, if there is one.
+-- KEYS     The counters of its charges, and then the receipt, if there is one.
 -- ARGV[1]  What took slots.
--- ARGV[7i-5 .. 7i+1]  Of charge i: kind, cost, when it was charged, reset_after as it was told then, and the kind's
---          parameters a, b, c.
+-- ARGV[2i], ARGV[2i+1]  Of charge i: the counter's kind (B) and its parameters a, b and c; and the cost, when it was
+--          charged, and reset_after as it was told then.
 --
 -- Result: 1 if it was given back; 0 where the receipt is gone, or was given back before.
 
-local STRIDE = 7
-
 -- Whether anything of the cost is left to take back.
-local function subtract(charge)
-  local kind, used, cost = charge.kind, charge.used, charge.cost
-  if kind == 'window' then
-    if charge.at == charge.told_end and used > 0 then
-      charge.used = max(used - cost, 0)
+local function subtract(counter, cost, charged_at, told_end)
+  local kind, used = counter.kind, counter.used
+  if kind == WINDOW then
+    if counter.at == told_end then
+      counter.used = max(used - cost, 0)
     end
-  elseif kind == 'bucket' then
+  elseif kind == BUCKET then
     -- What has been refilled since the charge is back already.
-    local elapsed = max(now - charge.charged_at, 0)
-    cost = cost * charge.c
-    local owed = elapsed < ceil(cost / charge.b) and cost - elapsed * charge.b or 0
-    charge.used = used - math.min(owed, used)
-  elseif kind == 'sliding' then
-    local slice = floor((charge.told_end - charge.b) / charge.c)
-    for first = 1, #charge.entries, ENTRY do
-      local at, entry_cost = doubles('<dd', charge.entries, first)
-      if floor(at / charge.c) == slice then
-        cost = math.min(cost, entry_cost)
-        charge.used = used - cost
-        charge.entries = string.sub(charge.entries, 1, first - 1)
+    local elapsed = max(now - charged_at, 0)
+    cost = cost * counter.c
+    local owed = elapsed < ceil(cost / counter.b) and cost - elapsed * counter.b or 0
+    counter.used = used - min(owed, used)
+  elseif kind == SLIDING then
+    local slice = floor((told_end - counter.b) / counter.c)
+    for first = 1, #counter.entries, ENTRY do
+      local at, entry_cost = unpack_packed('<dd', counter.entries, first)
+      if floor(at / counter.c) == slice then
+        cost = min(cost, entry_cost)
+        counter.used = used - cost
+        counter.entries = string.sub(counter.entries, 1, first - 1)
           .. pack('<dd', at, entry_cost - cost)
-          .. string.sub(charge.entries, first + ENTRY)
+          .. string.sub(counter.entries, first + ENTRY)
         break
       end
     end
   else
     for number = 1, cost do
-      charge.used = charge.used - redis.call('ZREM', charge.key, ARGV[1] .. ':' .. number)
+      counter.used = counter.used - redis.call('ZREM', counter.key, ARGV[1] .. ':' .. number)
     end
   end
-  return charge.used < used
+  return counter.used < used
 end
 
-local counters = floor((#ARGV - 1) / STRIDE)
-local receipt = KEYS[counters + 1]
+local charges = floor((#ARGV - 1) / 2)
+local receipt = KEYS[charges + 1]
 if receipt then
   if redis.call('GETRANGE', receipt, 0, 0) ~= '0' then
     return 0
@@ -52,22 +50,12 @@ if receipt then
   redis.call('SETRANGE', receipt, 0, '1')
 end
 
-local values = counters > 0 and redis.call('MGET', unpack(KEYS, 1, counters))
-for index = 1, counters do
-  local first = STRIDE * index - 5
-  local charge = {
-    key = KEYS[index],
-    kind = ARGV[first],
-    cost = tonumber(ARGV[first + 1]),
-    charged_at = tonumber(ARGV[first + 2]),
-    told_end = tonumber(ARGV[first + 2]) + tonumber(ARGV[first + 3]),
-    a = tonumber(ARGV[first + 4]),
-    b = tonumber(ARGV[first + 5]),
-    c = tonumber(ARGV[first + 6]),
-  }
-  open(charge, values[index], now)
-  if subtract(charge) then
-    keep(charge, now)
+for charge = 1, charges do
+  local key = KEYS[charge]
+  local counter = open(key, ARGV[2 * charge], redis.call('MGET', key)[1])
+  local cost, charged_at, reset_after = unpack_packed('<ddd', ARGV[2 * charge + 1])
+  if subtract(counter, cost, charged_at, charged_at + reset_after) then
+    keep(counter)
   end
 end
 return 1

@@ -200,7 +200,7 @@ impl Limiter {
             return Ok(bill.statuses(&[]));
         }
         let fingerprint = Fingerprint::of(descriptors);
-        let order = self.order(domain, mode, bill, fingerprint);
+        let order = Arc::new(self.order(domain, mode, bill, fingerprint));
         let answer = self.counters.charge(&order).await;
         match answer.inspect_err(|_| decisions::unavailable(domain, bill.rules()))? {
             Answer::Decided(decided) => Ok(bill.statuses(&decided.decisions)),
@@ -232,7 +232,7 @@ impl Limiter {
         if receipt.given_back || !memo.outcome(&receipt.decided.decisions).allowed {
             return Ok(false);
         }
-        let Decided { at_us, decisions } = receipt.decided;
+        let Decided { at_us, decisions, .. } = receipt.decided;
         let refund = Refund {
             charges: memo.charged(self.rules.load().domain(domain), &decisions),
             charged_us: at_us,

@@ -10,7 +10,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ratelimit_core::{Charge, Decision, OnError};
+use ratelimit_core::{Algorithm, Charge, Decision, OnError};
 
 pub use fallback::Fallback;
 pub use key::{CounterKey, ReceiptKey};
@@ -24,7 +24,7 @@ pub trait CounterStore: Send + Sync {
     /// Decides about all charges of a request at one moment, and charges them all or none, as
     /// [`ratelimit_core::charge_all`] defines it; also against any number of other callers. If there is a receipt of the
     /// request already, then that is the answer, and nothing is charged.
-    async fn charge(&self, order: &Order) -> Result<Answer, StoreError>;
+    async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError>;
 
     /// The receipt with that key.
     async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError>;
@@ -53,6 +53,13 @@ pub struct Order {
     pub receipt: Option<ReceiptOrder>,
 }
 
+impl Order {
+    /// Whether a charge takes slots, which have names.
+    pub fn takes_slots(&self) -> bool {
+        self.charges.iter().any(|it| matches!(it.charge.algorithm, Algorithm::Concurrency(_)))
+    }
+}
+
 /// A receipt that is wanted.
 #[derive(Debug, Clone)]
 pub struct ReceiptOrder {
@@ -73,6 +80,8 @@ pub struct CounterCharge {
     pub key: CounterKey,
     /// The limit and the cost.
     pub charge: Charge,
+    /// How much may be taken in advance, to be spent by this process alone.
+    pub lease: u64,
     /// What holds while the counter can't be reached.
     pub on_error: OnError,
 }
@@ -93,6 +102,17 @@ pub struct Decided {
     pub at_us: u64,
     /// One for each charge.
     pub decisions: Vec<Decision>,
+    /// What was taken in advance, by the place of the charge.
+    pub grants: Vec<(usize, Grant)>,
+}
+
+/// What was taken of a limit in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// How much.
+    pub tokens: u64,
+    /// How long it may be spent.
+    pub good_for: Duration,
 }
 
 /// What is kept of a request that was answered.
@@ -120,14 +140,14 @@ pub struct Refund {
 }
 
 /// The counters could not be charged.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// No answer in time. The charge may have been made or not.
     #[error("the counters did not answer in time")]
     TimedOut,
     /// They can't be reached, or refuse. The charge has most likely not been made.
     #[error("the counters are away: {0}")]
-    Away(#[source] Box<dyn Error + Send + Sync>),
+    Away(#[source] Arc<dyn Error + Send + Sync>),
     /// The answer has not the shape it must have.
     #[error("the counters answered something else: {0}")]
     Malformed(&'static str),

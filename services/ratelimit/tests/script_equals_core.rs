@@ -21,7 +21,7 @@ use ratelimit_core::{
     charge_all,
 };
 use redis::aio::MultiplexedConnection;
-use support::{charge, decided, order, quota, redis_counters};
+use support::{charge, order, quota, redis_counters};
 
 /// What is done: charges by number of limit, with cost and shadow; or a request before it is given back.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ impl Harness {
     }
 
     fn charge(&self, order: &Order) -> Decided {
-        decided(self.runtime.block_on(self.store.charge(order)).unwrap())
+        self.runtime.block_on(support::decide(&self.store, order.clone()))
     }
 
     fn give_back(&self, refund: &Refund) {
@@ -112,7 +112,7 @@ impl Harness {
     }
 
     fn key(&self, charge: &CounterCharge) -> String {
-        format!("{}:{}", self.prefix, charge.key)
+        format!("{}:{}", self.prefix, charge.key.as_ref())
     }
 
     fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
@@ -153,28 +153,30 @@ impl Harness {
         held.is_none_or(|held| held == bytes(state))
     }
 
-    /// Runs the script at a moment of the test's choice.
-    fn charge_at(&self, now_us: u64, charge: &CounterCharge) -> [u64; 5] {
-        let time = format!("{{ '{}', '{}' }}", now_us / 1_000_000, now_us % 1_000_000);
+    /// Runs the script at a moment of the test's choice: whether it is allowed, and what else it says.
+    fn charge_at(&self, now_us: u64, charge: &CounterCharge) -> (bool, [u64; 3]) {
         let script = concat!(include_str!("../lua/counters.lua"), include_str!("../lua/check.lua"));
-        let script = script.replace("redis.call('TIME')", &time);
-        let (kind, [a, b, c]) = parameters(&charge.charge.algorithm);
+        let mut request = vec![1, 0, 0, 1, 0, u8::from(charge.charge.shadow)];
+        request.extend(packed(&[charge.charge.cost, 0]));
         let mut eval = redis::cmd("EVAL");
-        eval.arg(script).arg(1).arg(self.key(charge)).arg("charge").arg("slot");
-        eval.arg(kind).arg(u8::from(charge.charge.shadow)).arg(charge.charge.cost).arg(a).arg(b).arg(c);
-        self.run::<Vec<u64>>(&eval).try_into().unwrap()
+        eval.arg(at(now_us, script)).arg(1).arg(self.key(charge)).arg(&[1_u8, 0]);
+        eval.arg(parameters(&charge.charge.algorithm)).arg(request);
+        if matches!(charge.charge.algorithm, Algorithm::Concurrency(_)) {
+            eval.arg("slot").arg(packed(&[0, 0])).arg("");
+        }
+        let [time, told] = self.run::<Vec<Vec<u8>>>(&eval).try_into().unwrap();
+        assert_eq!((unpacked(&time), told[0]), (vec![now_us], b'D'));
+        let [remaining, reset_after, retry_after, _, _] = unpacked(&told[2..]).try_into().unwrap();
+        (told[1] == 1, [remaining, reset_after, retry_after])
     }
 
     /// Gives one charge back at a moment of the test's choice.
     fn give_back_at(&self, now_us: u64, charge: &CounterCharge, charged: Hit<'_>, told: &Decision) {
-        let time = format!("{{ '{}', '{}' }}", now_us / 1_000_000, now_us % 1_000_000);
         let script = concat!(include_str!("../lua/counters.lua"), include_str!("../lua/give_back.lua"));
-        let script = script.replace("redis.call('TIME')", &time);
-        let (kind, [a, b, c]) = parameters(&charge.charge.algorithm);
         let mut eval = redis::cmd("EVAL");
-        eval.arg(script).arg(1).arg(self.key(charge)).arg(charged.slot);
-        eval.arg(kind).arg(charged.cost).arg(charged.now_us).arg(micros(told.reset_after));
-        eval.arg(a).arg(b).arg(c);
+        eval.arg(at(now_us, script)).arg(1).arg(self.key(charge)).arg(charged.slot);
+        eval.arg(parameters(&charge.charge.algorithm));
+        eval.arg(packed(&[charged.cost, charged.now_us, micros(told.reset_after)]));
         assert_eq!(self.run::<u64>(&eval), 1);
     }
 
@@ -185,36 +187,49 @@ impl Harness {
     }
 }
 
+fn at(now_us: u64, script: &str) -> String {
+    let time = format!("{{ '{}', '{}' }}", now_us / 1_000_000, now_us % 1_000_000);
+    script.replace("redis.call('TIME')", &time)
+}
+
 /// As the header of counters.lua has them.
-fn parameters(algorithm: &Algorithm) -> (&'static str, [i64; 3]) {
-    let micros = |duration: Option<Duration>| u64::try_from(duration.unwrap().as_micros()).unwrap();
-    let (limit, signed) = (algorithm.limit(), |number: u64| i64::try_from(number).unwrap());
-    match algorithm {
-        Algorithm::FixedWindow(_) => ("window", [signed(limit), -1, signed(micros(algorithm.period()))]),
-        Algorithm::SlidingWindow(it) => {
-            ("sliding", [limit, micros(algorithm.period()), it.slice_us()].map(signed))
+fn parameters(algorithm: &Algorithm) -> Vec<u8> {
+    let (limit, period_us) = (algorithm.limit(), micros(algorithm.period().unwrap()));
+    let bucket = |it: &TokenBucket| (2, packed(&[it.burst(), it.refill(), it.per()]));
+    let (kind, numbers) = match algorithm {
+        Algorithm::FixedWindow(_) => {
+            (1, [packed(&[limit]), (-1.0_f64).to_le_bytes().to_vec(), packed(&[period_us])].concat())
         }
-        Algorithm::TokenBucket(it) => ("bucket", [it.burst(), it.refill(), it.per()].map(signed)),
-        Algorithm::LeakyBucket(it) => {
-            ("bucket", [1, it.as_token_bucket().refill(), it.as_token_bucket().per()].map(signed))
-        }
+        Algorithm::TokenBucket(it) => bucket(it),
+        Algorithm::LeakyBucket(it) => bucket(it.as_token_bucket()),
+        Algorithm::SlidingWindow(it) => (3, packed(&[limit, period_us, it.slice_us()])),
+        Algorithm::Concurrency(_) => (4, packed(&[limit, period_us, 0])),
         Algorithm::Quota(_) => panic!("a quota's period is that of the clock"),
-        Algorithm::Concurrency(_) => ("slots", [limit, micros(algorithm.period()), 0].map(signed)),
-    }
+    };
+    [vec![kind], numbers].concat()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "all numbers are below 2^53")]
+fn packed(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| (*number as f64).to_le_bytes()).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "all numbers are whole")]
+fn unpacked(bytes: &[u8]) -> Vec<u64> {
+    let (numbers, []) = bytes.as_chunks::<8>() else { panic!("not packed: {bytes:?}") };
+    numbers.iter().map(|number| f64::from_le_bytes(*number) as u64).collect()
+}
+
 fn bytes(state: &State) -> Vec<u8> {
-    let numbers = match state {
-        State::Window(Window { used, ends_us }) => vec![*used, *ends_us],
-        State::Bucket(Bucket { debt, at_us }) => vec![*debt, *at_us],
+    match state {
+        State::Window(Window { used, ends_us }) => packed(&[*used, *ends_us]),
+        State::Bucket(Bucket { debt, at_us }) => packed(&[*debt, *at_us]),
         State::Sliding(SlidingLog { used, entries }) => {
             let entries = entries.iter().flat_map(|entry| [entry.at_us, entry.cost]);
-            std::iter::once(*used).chain(entries).collect()
+            packed(&std::iter::once(*used).chain(entries).collect::<Vec<_>>())
         }
         State::Slots(_) => panic!("slots are a sorted set"),
-    };
-    numbers.into_iter().flat_map(|number| (number as f64).to_le_bytes()).collect()
+    }
 }
 
 fn seeded(algorithm: &Algorithm, used: u64, ago: i64, now_us: u64) -> State {
@@ -274,7 +289,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         let order = Order { peek, ..order(&ordered) };
-        let Decided { at_us, decisions } = self.harness.charge(&order);
+        let Decided { at_us, decisions, .. } = self.harness.charge(&order);
         let known =
             charges.iter().zip(&ordered).map(|((limit, ..), it)| (&it.charge, self.states.get(limit)));
         let expected = charge_all(&known.collect::<Vec<_>>(), &order.slot, peek, at_us);
@@ -344,7 +359,7 @@ fn any_state_of_any_limit_is_seen_the_same_way_by_both() {
             charge.charge.cost = 1 + cost % charge.charge.algorithm.capacity().min(1000);
             harness.set(&charge, &state);
             let order = order(std::slice::from_ref(&charge));
-            let Decided { at_us, decisions } = harness.charge(&order);
+            let Decided { at_us, decisions, .. } = harness.charge(&order);
             let expected = charge_all(&[(&charge.charge, Some(&state))], &order.slot, false, at_us).remove(0);
             prop_assert_eq!(decisions[0], expected.decision, "{:?} {:?}", charge, state);
             if let Some(next) = &expected.next {
@@ -373,7 +388,7 @@ fn both_see_the_same_moment_when_a_limit_has_room_again() {
                 let Decision { allowed, remaining, reset_after, retry_after } =
                     algorithm.charge(Some(&state), charge.charge.hit("slot", now_us)).1;
                 let [reset_us, retry_us] = [reset_after, retry_after.unwrap_or_default()].map(micros);
-                let expected = [now_us, u64::from(allowed), remaining, reset_us, retry_us];
+                let expected = (allowed, [remaining, reset_us, retry_us]);
                 prop_assert_eq!(harness.charge_at(now_us, &charge), expected, "{:?} {:?}", charge, state);
             }
         }

@@ -87,7 +87,7 @@ impl Bill {
             known.charge.cost = known.charge.cost.saturating_add(cost);
         } else {
             let charge = Charge { algorithm: algorithm.clone(), cost, shadow: rule.shadow };
-            self.charges.push(CounterCharge { key, charge, on_error: rule.on_error });
+            self.charges.push(CounterCharge { key, charge, lease: 0, on_error: rule.on_error });
         }
     }
 

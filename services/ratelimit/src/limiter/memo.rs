@@ -80,7 +80,7 @@ impl Memo {
         let rule_of = |place| bill.matched.iter().find(|it| it.place == Some(place));
         let charge = |(place, it): (usize, &CounterCharge)| MemoCharge {
             rule: rule_of(place).map(|matched| matched.rule.name.to_string()).unwrap_or_default(),
-            counter: it.key.to_string(),
+            counter: it.key.as_ref().to_owned(),
             cost: it.charge.cost,
         };
         Self {
@@ -117,7 +117,7 @@ impl Memo {
             let Policy::Limited(algorithm) = &rule.policy else { return None };
             let charge = Charge { algorithm: algorithm.clone(), cost: *cost, shadow: rule.shadow };
             let key = CounterKey::of_limit(counter, algorithm)?;
-            Some((CounterCharge { key, charge, on_error: rule.on_error }, *decision))
+            Some((CounterCharge { key, charge, lease: 0, on_error: rule.on_error }, *decision))
         });
         given_back.collect()
     }

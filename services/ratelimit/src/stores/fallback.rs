@@ -1,6 +1,9 @@
 //! What holds while the counters are away: the word of each rule's `on_error`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use ratelimit_core::OnError;
@@ -60,7 +63,7 @@ impl<S: CounterStore> Fallback<S> {
 
 #[async_trait]
 impl<S: CounterStore> CounterStore for Fallback<S> {
-    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
+    async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
         let answer = self.note(self.counters.charge(order).await);
         answer.or_else(|error| self.without_counters(order, error))
     }
@@ -112,7 +115,7 @@ mod tests {
 
     #[async_trait]
     impl CounterStore for Away {
-        async fn charge(&self, _: &Order) -> Result<Answer, StoreError> {
+        async fn charge(&self, _: &Arc<Order>) -> Result<Answer, StoreError> {
             Err(StoreError::TimedOut)
         }
 
@@ -137,12 +140,14 @@ mod tests {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(60)).unwrap());
         let rule = Rule { name: name.into(), policy: Policy::Limited(algorithm.clone()), shadow, on_error };
         let key = CounterKey::new("d", [("k", "v")], &rule, &algorithm);
-        CounterCharge { key, charge: Charge { algorithm, cost: 1, shadow }, on_error }
+        CounterCharge { key, charge: Charge { algorithm, cost: 1, shadow }, lease: 0, on_error }
     }
 
     async fn allowed(store: &Fallback<Away>, charges: &[CounterCharge]) -> Option<Vec<bool>> {
         let order = Order { charges: charges.to_vec(), peek: false, slot: "".into(), receipt: None };
-        let Answer::Decided(decided) = store.charge(&order).await.ok()? else { panic!("no receipts") };
+        let Answer::Decided(decided) = store.charge(&Arc::new(order)).await.ok()? else {
+            panic!("no receipts")
+        };
         Some(decided.decisions.iter().map(|decision| decision.allowed).collect())
     }
 

@@ -1,6 +1,6 @@
 //! The names of counters.
 
-use std::{fmt, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use ratelimit_core::{Algorithm, Rule};
 
@@ -38,16 +38,11 @@ impl CounterKey {
     pub(crate) fn of_limit(name: &str, algorithm: &Algorithm) -> Option<Self> {
         name.strip_suffix(&algorithm.to_string())?.ends_with(':').then(|| Self(name.into()))
     }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for CounterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl AsRef<str> for CounterKey {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -71,9 +66,9 @@ impl ReceiptKey {
     }
 }
 
-impl fmt::Display for ReceiptKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl AsRef<str> for ReceiptKey {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -121,6 +116,6 @@ mod tests {
     #[test]
     fn the_subject_is_the_hash_tag() {
         let key = key("snippets", &[("caller", "ann")], "writes", &window(60, 60));
-        assert_eq!(key.as_str(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60000000");
+        assert_eq!(key.as_ref(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60000000");
     }
 }

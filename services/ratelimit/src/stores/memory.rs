@@ -2,7 +2,7 @@
 
 mod expiring;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -66,7 +66,8 @@ impl MemoryCounters {
         if let Some(known) = receipt.and_then(|receipt| memory.receipts.get(&receipt.key)) {
             return Answer::Known(known.clone());
         }
-        let decided = Decided { at_us: now_us, decisions: memory.charge(order, counts, now_us) };
+        let decided =
+            Decided { at_us: now_us, decisions: memory.charge(order, counts, now_us), grants: Vec::new() };
         if let Some(receipt) = receipt {
             memory.keep_receipt(receipt, &order.charges, decided.clone());
         }
@@ -103,7 +104,7 @@ impl MemoryCounters {
 
 #[async_trait]
 impl CounterStore for MemoryCounters {
-    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
+    async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
         Ok(self.charge_now(order))
     }
 
@@ -219,6 +220,7 @@ mod tests {
         CounterCharge {
             key: CounterKey::new("d", [("subject", subject.to_string().as_str())], &rule, &algorithm),
             charge: Charge { algorithm, cost: 1, shadow: false },
+            lease: 0,
             on_error: OnError::Local,
         }
     }

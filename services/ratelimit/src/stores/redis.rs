@@ -1,11 +1,15 @@
 //! Counters in Redis, shared by all replicas.
 
+mod batch;
 mod clock;
+mod lane;
+mod packed;
 mod script;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use redis::{
     Client, IntoConnectionInfo as _, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -15,10 +19,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use thread_local::ThreadLocal;
 
 use self::{
+    batch::{Arguments, Reply, decode_receipt, prefixed},
     clock::RedisClock,
-    script::{Reply, Scripts, decode_receipt},
+    lane::{Decide, Lanes},
+    packed::{Packer, micros},
+    script::StoredScript,
 };
-use super::{Answer, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, Refund, StoreError};
+use super::{
+    Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, Refund, StoreError,
+};
 
 /// How often a quota's period is taken anew from Redis' clock, which moves on to another in between once in a blue moon.
 const PERIOD_TRIES_MAX: usize = 3;
@@ -34,21 +43,27 @@ pub struct RedisCountersConfig {
     pub url: SecretString,
     /// Before every key, so that several systems can share a Redis.
     pub key_prefix: String,
-    /// Longest that a Check waits for Redis, connecting included.
+    /// Longest that a batch of Checks waits for Redis, connecting included.
     pub timeout: Duration,
 }
 
-/// Charges by one script call a request, whatever the number of rules. The time is that of Redis, and every key expires.
+/// Charges by a script, one call for a batch of concurrent requests, whatever the number of rules. The time is that of
+/// Redis, and every key expires.
 ///
 /// It starts with Redis away. A failed or lost connection is made anew by the calls that find it so, one attempt at a
 /// time for all of them, each within its timeout.
 pub struct RedisCounters {
+    server: Arc<Server>,
+    lanes: Lanes<Server>,
+}
+
+struct Server {
     client: Client,
     options: ConnectionManagerConfig,
-    /// One for each server thread, driven by that thread's runtime: script calls of concurrent Checks leave in one write,
-    /// and no answer has to wake another thread.
+    /// One for each server thread, driven by that thread's runtime.
     connections: ThreadLocal<ConnectionManager>,
-    scripts: Scripts,
+    check: StoredScript,
+    give_back: StoredScript,
     clock: RedisClock,
     key_prefix: String,
     timeout: Duration,
@@ -60,6 +75,54 @@ impl RedisCounters {
     /// # Errors
     /// [`StoreError::Away`] when the URL is not one.
     pub fn new(config: RedisCountersConfig) -> Result<Self, StoreError> {
+        let server = Arc::new(Server::new(config)?);
+        Ok(Self { lanes: Lanes::new(server.clone()), server })
+    }
+}
+
+#[async_trait]
+impl CounterStore for RedisCounters {
+    async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
+        if order.charges.is_empty() {
+            let at_us = self.server.clock.now_us();
+            return Ok(Answer::Decided(Decided { at_us, decisions: Vec::new(), grants: Vec::new() }));
+        }
+        self.lanes.decide(order).await
+    }
+
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        let get = redis::cmd("GET").arg(self.server.key(key)).to_owned();
+        let mut connection = self.server.connection()?;
+        let bytes: Option<Vec<u8>> = self.server.in_time(get.query_async(&mut connection)).await?;
+        bytes.map(|bytes| decode_receipt(&Bytes::from(bytes))).transpose()
+    }
+
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
+        let call = self.server.refund(refund);
+        let mut connection = self.server.connection()?;
+        self.server.in_time(self.server.give_back.run(&mut connection, &call)).await
+    }
+
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let mut unlink = redis::cmd("UNLINK");
+        for key in counters {
+            unlink.arg(self.server.key(key));
+        }
+        let mut connection = self.server.connection()?;
+        self.server.in_time(unlink.exec_async(&mut connection)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.server.connection()?;
+        self.server.in_time(redis::cmd("PING").exec_async(&mut connection)).await
+    }
+}
+
+impl Server {
+    fn new(config: RedisCountersConfig) -> Result<Self, StoreError> {
         let client = Client::open(
             config.url.expose_secret().into_connection_info()?.set_tcp_settings(tcp_settings()),
         )?;
@@ -72,7 +135,8 @@ impl RedisCounters {
             client,
             options,
             connections: ThreadLocal::new(),
-            scripts: Scripts::new(),
+            check: StoredScript::new(CHECK),
+            give_back: StoredScript::new(GIVE_BACK),
             clock: RedisClock::default(),
             key_prefix: config.key_prefix,
             timeout: config.timeout,
@@ -85,11 +149,22 @@ impl RedisCounters {
         Ok(self.connections.get_or_try(new).cloned()?)
     }
 
-    async fn check(&self, order: &Order) -> Result<Reply, StoreError> {
-        let invocation = self.scripts.check(&self.key_prefix, order, self.clock.now_us());
-        let mut connection = self.connection()?;
-        let value: Value = self.in_time(invocation.invoke_async(&mut connection)).await?;
-        Reply::decode(value, order.charges.len())
+    fn key(&self, key: impl AsRef<str>) -> Vec<u8> {
+        prefixed(&self.key_prefix, key)
+    }
+
+    /// The arguments of give_back.lua.
+    fn refund(&self, refund: &Refund) -> Arguments {
+        let mut call = Arguments { args: vec![refund.slot.as_bytes().to_vec()], keys: Vec::new() };
+        for (CounterCharge { key, charge, .. }, told) in &refund.charges {
+            let (mut counter, mut charged) = (Packer::default(), Packer::default());
+            counter.parameters(&charge.algorithm, None);
+            charged.number(charge.cost).number(refund.charged_us).number(micros(told.reset_after));
+            call.keys.push(self.key(key));
+            call.args.extend([counter.0, charged.0]);
+        }
+        call.keys.extend(refund.receipt.as_ref().map(|receipt| self.key(receipt)));
+        call
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
@@ -98,52 +173,24 @@ impl RedisCounters {
     }
 }
 
-#[async_trait]
-impl CounterStore for RedisCounters {
-    async fn charge(&self, order: &Order) -> Result<Answer, StoreError> {
-        if order.charges.is_empty() && order.receipt.is_none() {
-            return Ok(Answer::Decided(Decided { at_us: self.clock.now_us(), decisions: Vec::new() }));
-        }
+impl Decide for Server {
+    async fn decide(&self, orders: &[Arc<Order>]) -> Result<Vec<Answer>, StoreError> {
         for _ in 0..PERIOD_TRIES_MAX {
-            match self.check(order).await? {
-                Reply::Decided(decided) => return Ok(Answer::Decided(decided)),
-                Reply::Known(receipt) => return Ok(Answer::Known(receipt)),
+            let call = batch::encode(&self.key_prefix, orders, self.clock.now_us());
+            let mut connection = self.connection()?;
+            let value: Value = self.in_time(self.check.run(&mut connection, &call)).await?;
+            match Reply::decode(value, orders)? {
+                Reply::Answers(answers) => return Ok(answers),
                 Reply::OtherPeriod(now_us) => self.clock.set(now_us),
             }
         }
         Err(StoreError::Malformed("a clock that runs through days"))
     }
-
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        let get = redis::cmd("GET").arg(format!("{}:{key}", self.key_prefix)).to_owned();
-        let mut connection = self.connection()?;
-        let bytes: Option<Vec<u8>> = self.in_time(get.query_async(&mut connection)).await?;
-        bytes.map(|bytes| decode_receipt(&bytes.into())).transpose()
-    }
-
-    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
-        let invocation = self.scripts.give_back(&self.key_prefix, refund);
-        let mut connection = self.connection()?;
-        self.in_time(invocation.invoke_async(&mut connection)).await
-    }
-
-    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
-        if counters.is_empty() {
-            return Ok(());
-        }
-        let mut unlink = redis::cmd("UNLINK");
-        for key in counters {
-            unlink.arg(format!("{}:{key}", self.key_prefix));
-        }
-        let mut connection = self.connection()?;
-        self.in_time(unlink.exec_async(&mut connection)).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connection()?;
-        self.in_time(redis::cmd("PING").exec_async(&mut connection)).await
-    }
 }
+
+const CHECK: &str = concat!(include_str!("../../lua/counters.lua"), include_str!("../../lua/check.lua"));
+const GIVE_BACK: &str =
+    concat!(include_str!("../../lua/counters.lua"), include_str!("../../lua/give_back.lua"));
 
 /// Nagle's algorithm, which is on by default, would hold a Check back while another's answer is under way. And a peer
 /// that vanished without a word is given up after some seconds, not after the kernel's quarter of an hour.
@@ -156,6 +203,6 @@ fn tcp_settings() -> TcpSettings {
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        if error.is_timeout() { Self::TimedOut } else { Self::Away(Box::new(error)) }
+        if error.is_timeout() { Self::TimedOut } else { Self::Away(Arc::new(error)) }
     }
 }

@@ -3,11 +3,11 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use ratelimit::stores::{
-    Answer, CounterCharge, CounterKey, Decided, Order, RedisCounters, RedisCountersConfig,
+    Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, RedisCounters, RedisCountersConfig,
 };
 use ratelimit_core::{
     Algorithm, Charge, OnError, Policy, Rule,
@@ -59,6 +59,7 @@ pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
     CounterCharge {
         key: CounterKey::new("test", [("subject", subject)], &rule, &algorithm),
         charge: Charge { algorithm, cost: 1, shadow: false },
+        lease: 0,
         on_error: OnError::Deny,
     }
 }
@@ -66,6 +67,10 @@ pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
 /// Those charges, of which nothing is kept.
 pub fn order(charges: &[CounterCharge]) -> Order {
     Order { charges: charges.to_vec(), peek: false, slot: stack::unique("slot").into(), receipt: None }
+}
+
+pub async fn decide(store: &dyn CounterStore, order: Order) -> Decided {
+    decided(store.charge(&Arc::new(order)).await.unwrap())
 }
 
 /// What was decided about an order without a receipt.
