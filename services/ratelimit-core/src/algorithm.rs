@@ -10,6 +10,7 @@
 mod concurrency;
 mod fixed_window;
 mod leaky_bucket;
+mod lease;
 mod meter;
 mod quota;
 mod sliding_window;
@@ -21,6 +22,7 @@ use std::{fmt, time::Duration};
 pub use concurrency::{Concurrency, SLOTS_MAX, Slot, Slots};
 pub use fixed_window::FixedWindow;
 pub use leaky_bucket::LeakyBucket;
+pub use lease::{LEASED_PART, Lease};
 pub use quota::{CalendarPeriod, Quota};
 pub use sliding_window::{Entry, SLICES, SlidingLog, SlidingWindow};
 pub use token_bucket::{Bucket, TokenBucket};
@@ -255,6 +257,16 @@ impl Algorithm {
     /// Charges the hit if there is room: the new state, or `None` where nothing changes because it was denied.
     pub fn charge(&self, state: Option<&State>, hit: Hit<'_>) -> (Option<State>, Decision) {
         with_meter!(self, meter => meter::charge(meter, state, hit))
+    }
+
+    /// Charges the hit like [`charge`](Self::charge), and takes up to `wanted` tokens more to be spent later.
+    pub fn charge_and_lease(
+        &self,
+        state: Option<&State>,
+        hit: Hit<'_>,
+        wanted: u64,
+    ) -> (Option<State>, Decision, Option<Lease>) {
+        with_meter!(self, meter => lease::charge_and_lease(meter, state, hit, wanted))
     }
 
     /// Gives back what the hit was charged, if that still counts: the new state, or `None` where nothing changes.

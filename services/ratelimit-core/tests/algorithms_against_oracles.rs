@@ -38,11 +38,27 @@ fn exactly(allow: bool) -> Verdict {
     if allow { Verdict::Allow } else { Verdict::Deny }
 }
 
-/// A request, or the giving back of one that was admitted.
+/// What happens, after a pause.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Request { pause_us: u64, cost: u64 },
-    GiveBack { pause_us: u64, which: prop::sample::Index },
+    Request {
+        pause_us: u64,
+        cost: u64,
+    },
+    /// A request that takes tokens in advance as well.
+    Lease {
+        pause_us: u64,
+        cost: u64,
+        wanted: u64,
+    },
+    /// One of the tokens taken in advance is spent, if any are good.
+    Spend {
+        pause_us: u64,
+    },
+    GiveBack {
+        pause_us: u64,
+        which: prop::sample::Index,
+    },
 }
 
 struct Run {
@@ -51,17 +67,28 @@ struct Run {
     state: Option<State>,
     log: Vec<Admitted>,
     requests: usize,
+    /// Tokens in hand, and until when they are good.
+    leased: Vec<(u64, u64)>,
 }
 
 impl Run {
     /// Runs steps through an algorithm and asks the oracle about each. A denied request is tried again just before it
     /// may and just when it may.
     fn through(algorithm: Algorithm, steps: &[Step], oracle: impl Fn(&[Admitted], u64, u64) -> Verdict) {
-        let mut run = Self { algorithm, now_us: START_US, state: None, log: Vec::new(), requests: 0 };
+        let mut run = Self {
+            algorithm,
+            now_us: START_US,
+            state: None,
+            log: Vec::new(),
+            requests: 0,
+            leased: Vec::new(),
+        };
         for step in steps {
             match *step {
                 Step::Request { pause_us, cost } => run.request(pause_us, cost, &oracle),
                 Step::GiveBack { pause_us, which } => run.give_back(pause_us, which),
+                Step::Lease { pause_us, cost, wanted } => run.lease(pause_us, cost, wanted, &oracle),
+                Step::Spend { pause_us } => run.spend(pause_us, &oracle),
             }
         }
     }
@@ -98,6 +125,36 @@ impl Run {
         let peek = |now_us| self.algorithm.peek(self.state.as_ref(), hit("", cost, now_us)).allowed;
         assert!(!peek(self.now_us + wait_us - 1), "retry_after is too long");
         assert!(peek(self.now_us + wait_us), "retry_after is too short");
+    }
+
+    fn lease(
+        &mut self,
+        pause_us: u64,
+        cost: u64,
+        wanted: u64,
+        oracle: impl Fn(&[Admitted], u64, u64) -> Verdict,
+    ) {
+        self.now_us += pause_us;
+        let hit = hit("", cost, self.now_us);
+        let (next, decision, lease) = self.algorithm.charge_and_lease(self.state.as_ref(), hit, wanted);
+        if decision.allowed {
+            assert_ne!(oracle(&self.log, self.now_us, cost), Verdict::Deny);
+            self.log.push(Admitted { number: 0, at_us: self.now_us, cost, decision });
+        }
+        self.state = next.or(self.state.take());
+        self.leased.extend(
+            lease.map(|it| (it.tokens, self.now_us + u64::try_from(it.good_for.as_micros()).unwrap())),
+        );
+    }
+
+    fn spend(&mut self, pause_us: u64, oracle: impl Fn(&[Admitted], u64, u64) -> Verdict) {
+        self.now_us += pause_us;
+        self.leased.retain(|(tokens, until_us)| *tokens > 0 && self.now_us < *until_us);
+        let Some((tokens, _)) = self.leased.first_mut() else { return };
+        *tokens -= 1;
+        assert_ne!(oracle(&self.log, self.now_us, 1), Verdict::Deny, "a leased token is one too many");
+        let decision = self.algorithm.peek(self.state.as_ref(), hit("", 0, self.now_us));
+        self.log.push(Admitted { number: 0, at_us: self.now_us, cost: 1, decision });
     }
 
     fn give_back(&mut self, pause_us: u64, which: prop::sample::Index) {
@@ -218,6 +275,18 @@ fn requests_and_returns(period_us: u64, cost_max: u64) -> impl Strategy<Value = 
     prop::collection::vec(prop_oneof![3 => request, 1 => give_back], 1..120)
 }
 
+fn leases(period_us: u64, cost_max: u64) -> impl Strategy<Value = Vec<Step>> {
+    let lease = (pauses(period_us), 1..=cost_max, 1..50_u64)
+        .prop_map(|(pause_us, cost, wanted)| Step::Lease { pause_us, cost, wanted });
+    let spend = pauses(period_us / 8).prop_map(|pause_us| Step::Spend { pause_us });
+    prop::collection::vec(prop_oneof![1 => lease, 3 => spend], 1..200)
+}
+
+fn schedules_with_leases() -> impl Strategy<Value = (u64, u64, Vec<Step>)> {
+    (4_u64..80, 1_000_u64..5_000_000)
+        .prop_flat_map(|(limit, period)| (Just(limit), Just(period), leases(period, limit / 4 + 1)))
+}
+
 /// Limit and period, and what goes on.
 fn schedules() -> impl Strategy<Value = (u64, u64, Vec<Step>)> {
     (1_u64..20, 1_000_u64..5_000_000)
@@ -287,6 +356,33 @@ proptest! {
         let quota = Quota::new(limit, CalendarPeriod::Day, TimeZone::UTC).unwrap();
         Run::through(Algorithm::Quota(quota), &steps, |log, now_us, cost| {
             exactly(same_day_has_room(limit, log, now_us, cost))
+        });
+    }
+
+    #[test]
+    fn leased_tokens_never_are_too_many_in_a_sliding_window((limit, period_us, steps) in schedules_with_leases()) {
+        let window = SlidingWindow::new(limit, Duration::from_micros(period_us)).unwrap();
+        Run::through(Algorithm::SlidingWindow(window), &steps, |log, now_us, cost| {
+            interval_has_room(&window, limit, log, now_us, cost)
+        });
+    }
+
+    #[test]
+    fn leased_tokens_never_are_too_many_in_a_token_bucket(
+        (limit, period_us, steps) in schedules_with_leases(),
+        burst in 4_u64..60,
+    ) {
+        let bucket = TokenBucket::new(limit, Duration::from_micros(period_us), burst).unwrap();
+        Run::through(Algorithm::TokenBucket(bucket), &steps, |log, now_us, cost| {
+            at_most_every_interval(&bucket, limit, log, now_us, cost)
+        });
+    }
+
+    #[test]
+    fn leased_tokens_never_are_too_many_in_a_day(limit in 4_u64..80, steps in leases(DAY_US, 20)) {
+        let quota = Quota::new(limit, CalendarPeriod::Day, TimeZone::UTC).unwrap();
+        Run::through(Algorithm::Quota(quota), &steps, |log, now_us, cost| {
+            if same_day_has_room(limit, log, now_us, cost) { Verdict::Either } else { Verdict::Deny }
         });
     }
 

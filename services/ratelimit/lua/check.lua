@@ -62,11 +62,13 @@ end
 -- are spent until then (ratelimit-core tells why).
 local function lease(counter, wanted, used_before)
   local kind, tokens = counter.kind, min(wanted, floor(counter.remaining / LEASED_PART))
-  local until_when = kind == SLIDING and now + counter.c or counter.at
-  if kind == BUCKET then
+  local until_when = counter.at
+  if kind == SLIDING then
+    until_when = now + counter.c
+  elseif kind == BUCKET then
     until_when = now + floor(used_before / counter.b)
   end
-  if tokens == 0 or until_when <= now then
+  if tokens == 0 or until_when <= now or kind == SLOTS then
     return 0, 0
   end
   add(counter, tokens, until_when)

@@ -10,6 +10,7 @@ mod decisions;
 pub mod denials;
 pub mod grpc;
 pub mod limiter;
+pub mod reload;
 pub mod rules;
 pub mod startup;
 pub mod stores;

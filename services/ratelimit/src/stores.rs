@@ -1,7 +1,10 @@
 //! Where the counters are: the port, and its adapters.
 
+mod breaker;
+mod denied;
 mod fallback;
 mod key;
+mod lease;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -12,8 +15,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ratelimit_core::{Algorithm, Charge, Decision, OnError};
 
+pub use breaker::{Breaker, Prober};
+pub use denied::DenialMemory;
 pub use fallback::Fallback;
 pub use key::{CounterKey, ReceiptKey};
+pub use lease::Leases;
 pub use memory::MemoryCounters;
 #[cfg(feature = "redis")]
 pub use redis::{RedisCounters, RedisCountersConfig};
@@ -96,7 +102,7 @@ pub enum Answer {
 }
 
 /// Decisions of one moment, in the order of their charges.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decided {
     /// When, in microseconds of the store's clock.
     pub at_us: u64,
@@ -145,7 +151,13 @@ pub enum StoreError {
     /// No answer in time. The charge may have been made or not.
     #[error("the counters did not answer in time")]
     TimedOut,
-    /// They can't be reached, or refuse. The charge has most likely not been made.
+    /// They have not answered lately, and were not asked.
+    #[error("the counters are known to be away")]
+    KnownAway,
+    /// They refuse. The charge has not been made.
+    #[error("the counters refuse: {0}")]
+    Refused(#[source] Arc<dyn Error + Send + Sync>),
+    /// They can't be reached. The charge has most likely not been made.
     #[error("the counters are away: {0}")]
     Away(#[source] Arc<dyn Error + Send + Sync>),
     /// The answer has not the shape it must have.

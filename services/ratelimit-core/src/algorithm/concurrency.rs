@@ -96,6 +96,11 @@ impl Meter for Concurrency {
         slots.release(charged.slot, charged.cost)
     }
 
+    /// Slots have names, so none is taken for somebody who is not known yet.
+    fn leases_until_us(&self, _: &Slots, _: &Slots, now_us: u64) -> u64 {
+        now_us
+    }
+
     fn expires_us(&self, slots: &Slots) -> u64 {
         slots.held.last().map_or(0, |slot| slot.ends_us)
     }

@@ -39,6 +39,9 @@ pub(super) trait Meter {
         now_us: u64,
     ) -> bool;
 
+    /// Until when tokens may be spent that are taken now, in microseconds; not after now where none may be taken.
+    fn leases_until_us(&self, before: &Self::Memory, current: &Self::Memory, now_us: u64) -> u64;
+
     /// When that memory is as good as none, in microseconds.
     fn expires_us(&self, current: &Self::Memory) -> u64;
 
@@ -62,12 +65,18 @@ pub(super) fn charge<M: Meter>(meter: &M, state: Option<&State>, hit: Hit<'_>) -
         return (None, decision);
     }
     meter.add(&mut current, hit);
-    let decision = Decision {
-        remaining: meter.remaining(&current),
-        reset_after: wait(meter.expires_us(&current), hit.now_us),
-        ..decision
-    };
+    let decision = charged(meter, &current, hit.now_us);
     (Some(M::state(current)), decision)
+}
+
+/// What is told to a hit that was charged.
+pub(super) fn charged<M: Meter>(meter: &M, current: &M::Memory, now_us: u64) -> Decision {
+    Decision {
+        allowed: true,
+        remaining: meter.remaining(current),
+        reset_after: wait(meter.expires_us(current), now_us),
+        retry_after: None,
+    }
 }
 
 pub(super) fn give_back<M: Meter>(

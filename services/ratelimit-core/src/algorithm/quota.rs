@@ -126,6 +126,10 @@ impl Meter for Quota {
         window.subtract(charged.cost, charged.end_us(decision))
     }
 
+    fn leases_until_us(&self, _: &Window, window: &Window, _: u64) -> u64 {
+        window.ends_us
+    }
+
     fn expires_us(&self, window: &Window) -> u64 {
         window.expires_us()
     }

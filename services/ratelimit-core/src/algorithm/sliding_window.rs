@@ -122,6 +122,10 @@ impl Meter for SlidingWindow {
         back > 0
     }
 
+    fn leases_until_us(&self, _: &SlidingLog, _: &SlidingLog, now_us: u64) -> u64 {
+        now_us.saturating_add(self.slice_us())
+    }
+
     fn expires_us(&self, log: &SlidingLog) -> u64 {
         if log.used == 0 { 0 } else { log.entries.back().map_or(0, |last| self.leaves_us(last)) }
     }

@@ -120,6 +120,10 @@ impl Meter for TokenBucket {
         back > 0
     }
 
+    fn leases_until_us(&self, before: &Bucket, _: &Bucket, now_us: u64) -> u64 {
+        now_us.saturating_add(before.debt / self.refill)
+    }
+
     fn expires_us(&self, bucket: &Bucket) -> u64 {
         if bucket.debt > 0 { bucket.at_us.saturating_add(self.time_for(bucket.debt)) } else { 0 }
     }

@@ -2,14 +2,18 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use axum::Router;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 
 use crate::{
     Limiter,
     config::{Cli, Command, ServeArgs},
-    grpc, rules,
-    stores::{CounterStore, Fallback, MemoryCounters, RedisCounters, RedisCountersConfig, StoreError},
+    grpc,
+    reload::Reloader,
+    rules,
+    stores::{
+        Breaker, CounterStore, DenialMemory, Fallback, Leases, MemoryCounters, Prober, RedisCounters,
+        RedisCountersConfig, StoreError,
+    },
 };
 
 const NAME: &str = "ratelimit";
@@ -31,9 +35,16 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let telemetry = Telemetry::install(NAME, config.telemetry)?;
     log_rules(config.rules.as_ref(), rules.version());
     let bound = Bound::bind(config.server).await?;
-    let counters = counters(config.counters, config.local_counters_max)?;
-    let limiter = Limiter::new(rules, counters.clone(), config.request_id_ttl);
-    let app = app(grpc::routes(Arc::new(limiter), config.envoy_response_headers), counters);
+    let (counters, prober) = counters(config.counters, config.local_counters_max)?;
+    let limiter = Arc::new(Limiter::new(rules, counters.clone(), config.request_id_ttl));
+    let mut background = Background::default();
+    background.start("counters probe", |stop| prober.run(stop));
+    if let Some(path) = config.rules {
+        let reloader = Reloader::new(path, limiter.clone());
+        background.start("rules reload", |stop| reloader.run(stop));
+    }
+    let routes = grpc::routes(limiter, config.envoy_response_headers);
+    let app = App { error_domain: NAME, routes, health: health(counters), background };
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -43,20 +54,23 @@ fn log_rules(path: Option<&PathBuf>, version: &str) {
 }
 
 /// Redis may be away: it is reached for with the first Check or probe.
-fn counters(config: RedisCountersConfig, local_max: usize) -> Result<Arc<dyn CounterStore>, StoreError> {
-    let local = MemoryCounters::new(local_max);
-    Ok(Arc::new(Fallback::new(RedisCounters::new(config)?, local)))
+fn counters(
+    config: RedisCountersConfig,
+    local_max: usize,
+) -> Result<(Arc<dyn CounterStore>, Prober<RedisCounters>), StoreError> {
+    let (breaker, prober) = Breaker::new(RedisCounters::new(config)?);
+    let fallback = Fallback::new(breaker, MemoryCounters::new(local_max));
+    Ok((Arc::new(Leases::new(DenialMemory::new(fallback))), prober))
 }
 
-fn app(routes: Router, counters: Arc<dyn CounterStore>) -> App {
+/// Without Redis the limiter answers by each rule's `on_error`, so its services depend on nothing.
+fn health(counters: Arc<dyn CounterStore>) -> Health {
     let redis = move || {
         let counters = counters.clone();
         async move { counters.ping().await.map_err(Into::into) }
     };
-    // Without Redis the limiter answers by each rule's on_error, so its service depends on nothing.
-    let health = Health::new()
+    Health::new()
         .dependency("redis", Need::ToStart, redis)
         .service("ratelimit.v1.RateLimitService", &[])
-        .service("envoy.service.ratelimit.v3.RateLimitService", &[]);
-    App { error_domain: NAME, routes, health, background: Background::default() }
+        .service("envoy.service.ratelimit.v3.RateLimitService", &[])
 }

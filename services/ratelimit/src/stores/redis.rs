@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{
-    Client, IntoConnectionInfo as _, RedisError, Value,
+    Client, ErrorKind, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -203,6 +203,11 @@ fn tcp_settings() -> TcpSettings {
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        if error.is_timeout() { Self::TimedOut } else { Self::Away(Arc::new(error)) }
+        match error.kind() {
+            _ if error.is_timeout() => Self::TimedOut,
+            // A server that reads its data from disk answers, and can't do anything yet.
+            ErrorKind::Server(kind) if kind != ServerErrorKind::BusyLoading => Self::Refused(Arc::new(error)),
+            _ => Self::Away(Arc::new(error)),
+        }
     }
 }

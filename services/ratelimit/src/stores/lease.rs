@@ -1,0 +1,235 @@
+//! Tokens taken in advance, so that the busiest keys are decided without a round trip.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use ratelimit_core::Decision;
+
+use super::{
+    Answer, CounterCharge, CounterKey, CounterStore, Decided, Grant, Order, Receipt, ReceiptKey, Refund,
+    StoreError,
+};
+
+/// Longest that tokens are held, and so longest that a reset goes unnoticed.
+const HELD_MAX: Duration = Duration::from_secs(1);
+/// A key is hot from so many requests in [`HEAT_PERIOD`] on. What is asked less often would mostly waste its tokens.
+const HOT: u64 = 10;
+/// The time over which requests are counted.
+const HEAT_PERIOD: Duration = Duration::from_millis(250);
+/// Most keys looked after at a time.
+const KEYS_MAX: u64 = 10_000;
+
+/// Takes tokens of hot keys in advance where the rule allows it, and spends them here. The counters have charged them, in a
+/// way that keeps the rule's promise whenever they are spent, so more than the limit never passes. What is not spent in
+/// time is lost to the others: at most a quarter of what remained, and of what was asked for in the last
+/// [`HEAT_PERIOD`].
+///
+/// Requests with an id and peeks go to the counters themselves.
+pub struct Leases<S> {
+    counters: S,
+    keys: Cache<CounterKey, Arc<Mutex<Key>>>,
+}
+
+/// What is known of a key.
+struct Key {
+    heat: Heat,
+    lease: Option<Lease>,
+}
+
+/// Counts requests.
+struct Heat {
+    since: Instant,
+    now: u64,
+    before: u64,
+}
+
+/// What was paid out of hand.
+struct Paid {
+    decision: Decision,
+    /// How long the tokens are good.
+    until: Instant,
+}
+
+/// Tokens in hand.
+struct Lease {
+    tokens: u64,
+    told: Decision,
+    since: Instant,
+    until: Instant,
+}
+
+impl<S: CounterStore> Leases<S> {
+    /// Leases from those counters.
+    pub fn new(counters: S) -> Self {
+        let keys = Cache::builder().max_capacity(KEYS_MAX).time_to_idle(2 * HELD_MAX).build();
+        Self { counters, keys }
+    }
+
+    fn key(&self, key: &CounterKey) -> Arc<Mutex<Key>> {
+        self.keys.get_with_by_ref(key, || Arc::new(Mutex::new(Key::new(Instant::now()))))
+    }
+
+    /// Pays what it can out of hand; `None` where the counters are to be asked.
+    fn pay(&self, order: &Order, now: Instant) -> Vec<Option<Paid>> {
+        let pay =
+            |it: &CounterCharge| (it.lease > 0).then(|| self.key(&it.key).lock().pay(it.charge.cost, now))?;
+        order.charges.iter().map(pay).collect()
+    }
+
+    /// The charges that are not paid, and how much may be leased with each.
+    fn rest(&self, order: &Order, paid: &[Option<Paid>]) -> Order {
+        let unpaid = order.charges.iter().zip(paid).filter(|(_, paid)| paid.is_none());
+        let charges = unpaid.map(|(it, _)| CounterCharge { lease: self.wanted(it), ..it.clone() });
+        Order { charges: charges.collect(), ..order.clone() }
+    }
+
+    fn wanted(&self, charge: &CounterCharge) -> u64 {
+        if charge.lease == 0 { 0 } else { self.key(&charge.key).lock().heat.wanted().min(charge.lease) }
+    }
+
+    fn take(&self, rest: &Order, decided: &Decided, asked: Instant) {
+        for (place, grant) in &decided.grants {
+            let (Some(charge), Some(told)) = (rest.charges.get(*place), decided.decisions.get(*place)) else {
+                continue;
+            };
+            metrics::counter!("ratelimit_lease_tokens_total").increment(grant.tokens);
+            self.key(&charge.key).lock().take(*grant, *told, asked);
+        }
+    }
+
+    /// Puts back what was paid for a request that was denied.
+    fn put_back(&self, order: &Order, paid: &[Option<Paid>]) {
+        for (charge, paid) in order.charges.iter().zip(paid) {
+            if let Some(paid) = paid {
+                self.key(&charge.key).lock().put_back(charge.charge.cost, paid.until);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: CounterStore> CounterStore for Leases<S> {
+    async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
+        let leasable = order.charges.iter().any(|it| it.lease > 0);
+        if !leasable || order.peek || order.receipt.is_some() {
+            return self.counters.charge(order).await;
+        }
+        let now = Instant::now();
+        let paid = self.pay(order, now);
+        let rest = Arc::new(self.rest(order, &paid));
+        if rest.charges.is_empty() {
+            return Ok(Answer::Decided(merge(paid, Decided::default())));
+        }
+        let Answer::Decided(decided) = self.counters.charge(&rest).await? else {
+            return Err(StoreError::Malformed("a receipt that was not asked for"));
+        };
+        self.take(&rest, &decided, now);
+        if is_denied(&rest, &decided) {
+            self.put_back(order, &paid);
+        }
+        Ok(Answer::Decided(merge(paid, decided)))
+    }
+
+    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        self.counters.receipt(key).await
+    }
+
+    async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
+        self.counters.give_back(refund).await
+    }
+
+    async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
+        let reset = self.counters.reset(counters).await;
+        counters.iter().for_each(|key| self.keys.invalidate(key));
+        reset
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.counters.ping().await
+    }
+}
+
+fn is_denied(order: &Order, decided: &Decided) -> bool {
+    let mut decisions = order.charges.iter().zip(&decided.decisions);
+    decisions.any(|(it, decision)| !it.charge.shadow && !decision.allowed)
+}
+
+/// The decisions in the order of the charges.
+fn merge(paid: Vec<Option<Paid>>, decided: Decided) -> Decided {
+    let mut asked = decided.decisions.into_iter();
+    let decisions =
+        paid.into_iter().filter_map(|paid| paid.map(|paid| paid.decision).or_else(|| asked.next())).collect();
+    Decided { at_us: decided.at_us, decisions, grants: Vec::new() }
+}
+
+impl Key {
+    fn new(now: Instant) -> Self {
+        Self { heat: Heat { since: now, now: 0, before: 0 }, lease: None }
+    }
+
+    /// Pays a request out of the tokens in hand, if they are enough.
+    fn pay(&mut self, cost: u64, now: Instant) -> Option<Paid> {
+        self.heat.count(cost, now);
+        waste(self.lease.take_if(|lease| now >= lease.until).map_or(0, |lease| lease.tokens));
+        let lease = self.lease.as_mut().filter(|lease| lease.tokens >= cost)?;
+        lease.tokens -= cost;
+        Some(Paid { decision: lease.tell(now), until: lease.until })
+    }
+
+    /// Adds to the tokens in hand, all of which are then good for as long as the first of them.
+    fn take(&mut self, grant: Grant, told: Decision, asked: Instant) {
+        // Counted from before they were asked, so that this clock can't be late.
+        let until = asked + grant.good_for.min(HELD_MAX);
+        let held = self.lease.take().filter(|held| asked < held.until);
+        let (tokens, until) = held.map_or((0, until), |held| (held.tokens, held.until.min(until)));
+        self.lease = Some(Lease { tokens: tokens + grant.tokens, told, since: asked, until });
+    }
+
+    /// Takes back what was paid, unless it would be good for longer now.
+    fn put_back(&mut self, cost: u64, until: Instant) {
+        match self.lease.as_mut().filter(|lease| lease.until <= until) {
+            Some(lease) => lease.tokens += cost,
+            None => waste(cost),
+        }
+    }
+}
+
+fn waste(tokens: u64) {
+    if tokens > 0 {
+        metrics::counter!("ratelimit_lease_tokens_wasted_total").increment(tokens);
+    }
+}
+
+impl Heat {
+    fn count(&mut self, cost: u64, now: Instant) {
+        let age = now.saturating_duration_since(self.since);
+        if age >= HEAT_PERIOD {
+            self.before = if age < 2 * HEAT_PERIOD { self.now } else { 0 };
+            (self.since, self.now) = (now, 0);
+        }
+        self.now += cost;
+    }
+
+    /// Tokens that will most likely be spent in time.
+    fn wanted(&self) -> u64 {
+        let lately = self.now.max(self.before);
+        if lately < HOT { 0 } else { lately }
+    }
+}
+
+impl Lease {
+    fn tell(&self, now: Instant) -> Decision {
+        let age = now.saturating_duration_since(self.since);
+        Decision {
+            allowed: true,
+            remaining: self.told.remaining + self.tokens,
+            reset_after: self.told.reset_after.saturating_sub(age),
+            retry_after: None,
+        }
+    }
+}
