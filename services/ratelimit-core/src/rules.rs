@@ -13,53 +13,37 @@
 //!     rate_limit: {unit: minute, requests_per_unit: 10}
 //! ```
 //! What can't be honoured is refused by name, with file, line and column; nothing is ignored in silence.
+//!
+//! # Names
+//!
+//! Each rule has a name that is its own within the domain. It is the given one where no other rule has that; the entries of
+//! `limits` must have it so. Where several `rate_limit`s share a name, as envoyproxy/ratelimit allows, each is called
+//! `name@place`, and without a given name a rule is called after its place, such as `tier=premium/caller`; a second
+//! one there `tier=premium/caller#2`.
 
+mod descriptors;
 mod document;
 mod error;
+mod explain;
 mod limit;
 mod load;
+mod matching;
+mod metric;
+mod names;
 mod parse;
+mod rate_limit;
+mod read;
+mod replaced;
+mod rule;
 mod tree;
+mod walk;
+mod warnings;
+mod yaml;
 
-use std::sync::Arc;
-
-pub use error::{RuleError, RuleErrors};
+pub use descriptors::{DescriptorSyntax, Entries, parse_descriptors, write_descriptor};
+pub use error::{MISTAKES_MAX, Place, RuleError, RuleErrors};
+pub use explain::{Explained, ExplainedRule, Explanation};
 pub use load::{DOMAINS_MAX, RuleFile, RuleSet};
-pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, LIMITS_PER_NODE_MAX, NAME_BYTES_MAX, NODES_MAX};
-pub use tree::Domain;
-
-use crate::algorithm::Algorithm;
-
-/// One limit, as it is in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// Names the limit within its domain: as given, or after its place in the tree, such as `tier=premium/caller`.
-    pub name: Arc<str>,
-    /// What it allows.
-    pub policy: Policy,
-    /// It counts, and never denies.
-    pub shadow: bool,
-    /// What holds while its counter can't be reached.
-    pub on_error: OnError,
-}
-
-/// What a rule allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Policy {
-    /// Everything, and nothing is counted.
-    Unlimited,
-    /// What the algorithm lets through.
-    Limited(Algorithm),
-}
-
-/// What holds for a rule while its counter can't be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The request passes.
-    Allow,
-    /// The request can't be answered.
-    Deny,
-    /// The same limit, counted by this process alone.
-    #[default]
-    Local,
-}
+pub use matching::{Domain, Match, Matched, Matches};
+pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, LIMITS_PER_NODE_MAX, NAME_BYTES_MAX, NODES_MAX, VALUE_BYTES_MAX};
+pub use rule::{OnError, Policy, Rule};

@@ -1,114 +1,74 @@
-//! What a limit as written allows.
+//! An entry of `limits`: an algorithm with its parameters, and what else this service's own limits can say.
 
-use std::time::Duration;
-
-use serde_saphyr::{Location, Spanned};
+mod algorithm;
 
 use super::{
     OnError, Policy,
-    document::{RawLimit, RawRateLimit},
+    document::{RawLimit, is_set},
+    error::{Notes, Place},
+    read::{At, one_of},
 };
-use crate::algorithm::{Algorithm, FixedWindow, InvalidParameters, LIMIT_MAX, TokenBucket};
+use crate::algorithm::Algorithm;
 
-const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
-const NOT_BUILT_YET: [&str; 4] = ["sliding_window", "leaky_bucket", "quota", "concurrency"];
+/// What can hold while the counters can't be reached.
+pub(super) const ON_ERROR: [(&str, OnError); 3] =
+    [("allow", OnError::Allow), ("deny", OnError::Deny), ("local", OnError::Local)];
 
-/// What is wrong, and where.
-pub(super) type Mistake = (Location, String);
-
-/// A limit as envoyproxy/ratelimit has it: a fixed window, or none.
-pub(super) fn of_rate_limit(raw: &Spanned<RawRateLimit>) -> Result<Policy, Mistake> {
-    let RawRateLimit { unit, requests_per_unit, unlimited, .. } = &raw.value;
-    let policy = match (unit, unlimited) {
-        (None, true) => Ok(Policy::Unlimited),
-        (Some(_), true) => Err("an unlimited rate_limit has no unit".to_owned()),
-        (unit, false) => unit
-            .as_ref()
-            .and_then(|unit| period_of_unit(&unit.value))
-            .ok_or_else(|| "unit must be second, minute, hour, day, week, month or year".to_owned())
-            .and_then(|period| fixed_window((*requests_per_unit).into(), period)),
-    };
-    policy.map_err(|reason| (raw.referenced, reason))
+/// What an entry says.
+pub(super) struct Limit {
+    pub policy: Policy,
+    pub on_error: OnError,
+    pub lease: Option<u64>,
 }
 
-/// A limit as only this service has it.
-pub(super) fn of_limit(raw: &RawLimit) -> Result<(Policy, OnError), Vec<Mistake>> {
-    let limit = if raw.limit.value > 0 { Ok(raw.limit.value) } else { Err(zero(&raw.limit)) };
-    let period = at(&raw.period, parse_period(&raw.period.value));
-    let on_error =
-        raw.on_error.as_ref().map_or(Ok(OnError::default()), |it| at(it, parse_on_error(&it.value)));
-    match (limit, period, on_error) {
-        (Ok(limit), Ok(period), Ok(on_error)) => {
-            policy(raw, limit, period).map(|policy| (policy, on_error)).map_err(|mistake| vec![mistake])
-        }
-        (limit, period, on_error) => {
-            Err([limit.err(), period.err(), on_error.err()].into_iter().flatten().collect())
-        }
+/// `None` where something is wrong, and noted.
+pub(super) fn read(raw: &RawLimit, notes: &mut Notes) -> Option<Limit> {
+    let on_error = checked(raw.on_error.as_ref(), notes, |name| one_of("on_error", name, &ON_ERROR));
+    if is_set(raw.unlimited.as_ref()) {
+        refuse_parameters(raw, notes);
+        return Some(Limit { policy: Policy::Unlimited, on_error: OnError::default(), lease: None });
+    }
+    let algorithm = algorithm::read(raw, notes);
+    let lease = checked(raw.lease.as_ref(), notes, |lease| valid_lease(*lease, algorithm.as_ref()));
+    let policy = Policy::Limited(algorithm?);
+    Some(Limit { policy, on_error: on_error.ok()?.unwrap_or_default(), lease: lease.ok()? })
+}
+
+/// What the field says, if it is there; an error where it is wrong, and noted.
+fn checked<T, V>(
+    field: Option<&At<T>>,
+    notes: &mut Notes,
+    check: impl FnOnce(&T) -> Result<V, String>,
+) -> Result<Option<V>, ()> {
+    let checked = field.map(|field| notes.ok(field.place, check(&field.value)).ok_or(()));
+    checked.transpose()
+}
+
+fn refuse_parameters(raw: &RawLimit, notes: &mut Notes) {
+    let place = |field: &Option<At<String>>| field.as_ref().map(|field| field.place);
+    let number = |field: &Option<At<u64>>| field.as_ref().map(|field| field.place);
+    let parameters: [(&str, Option<Place>); 7] = [
+        ("algorithm", place(&raw.algorithm)),
+        ("limit", number(&raw.limit)),
+        ("period", place(&raw.period)),
+        ("burst", number(&raw.burst)),
+        ("time_zone", place(&raw.time_zone)),
+        ("on_error", place(&raw.on_error)),
+        ("lease", number(&raw.lease)),
+    ];
+    for (name, place) in parameters.into_iter().filter_map(|(name, place)| Some((name, place?))) {
+        notes.note(place, format_args!("what is unlimited has no {name}; leave out one of them"));
     }
 }
 
-fn policy(raw: &RawLimit, limit: u64, period: Duration) -> Result<Policy, Mistake> {
-    let name = raw.algorithm.as_ref().map_or("fixed_window", |algorithm| &algorithm.value);
-    let place = raw.algorithm.as_ref().map_or(raw.limit.referenced, |algorithm| algorithm.referenced);
-    match (name, &raw.burst) {
-        ("fixed_window", Some(burst)) => at(burst, Err("burst is for token_bucket only".to_owned())),
-        ("fixed_window", None) => fixed_window(limit, period).map_err(|reason| (place, reason)),
-        ("token_bucket", burst) => {
-            let burst = burst.as_ref().map_or(limit, |burst| burst.value);
-            token_bucket(limit, period, burst).map_err(|reason| (place, reason))
+fn valid_lease(lease: u64, algorithm: Option<&Algorithm>) -> Result<u64, String> {
+    // A bucket may hold more than its limit, or less. Where the algorithm is wrong its range is not known.
+    let capacity = algorithm.map_or(u64::MAX, |algorithm| algorithm.limit().min(algorithm.capacity()));
+    match lease {
+        0 => Err("lease must be at least 1; leave it out for none".to_owned()),
+        _ if lease > capacity => {
+            Err(format!("lease must be at most {capacity}, which is all that passes at once"))
         }
-        (other, _) => Err((place, refuse_algorithm(other))),
+        _ => Ok(lease),
     }
-}
-
-fn at<T, V>(value: &Spanned<V>, result: Result<T, String>) -> Result<T, Mistake> {
-    result.map_err(|reason| (value.referenced, reason))
-}
-
-fn zero(limit: &Spanned<u64>) -> Mistake {
-    (limit.referenced, InvalidParameters::Limit { min: 1, max: LIMIT_MAX }.to_string())
-}
-
-/// A month is 30 days and a year 365, as in envoyproxy/ratelimit.
-fn period_of_unit(unit: &str) -> Option<Duration> {
-    let seconds = match unit.to_ascii_lowercase().as_str() {
-        "second" => 1,
-        "minute" => 60,
-        "hour" => 60 * 60,
-        "day" => SECONDS_PER_DAY,
-        "week" => 7 * SECONDS_PER_DAY,
-        "month" => 30 * SECONDS_PER_DAY,
-        "year" => 365 * SECONDS_PER_DAY,
-        _ => return None,
-    };
-    Some(Duration::from_secs(seconds))
-}
-
-fn parse_period(period: &str) -> Result<Duration, String> {
-    humantime::parse_duration(period)
-        .map_err(|_| format!("period {period:?} is not a duration such as 200ms, 10s, 1m or 1day"))
-}
-
-fn parse_on_error(on_error: &str) -> Result<OnError, String> {
-    match on_error {
-        "allow" => Ok(OnError::Allow),
-        "deny" => Ok(OnError::Deny),
-        "local" => Ok(OnError::Local),
-        _ => Err(format!("on_error {on_error:?} must be allow, deny or local")),
-    }
-}
-
-fn fixed_window(limit: u64, period: Duration) -> Result<Policy, String> {
-    let window = FixedWindow::new(limit, period).map_err(|invalid| invalid.to_string())?;
-    Ok(Policy::Limited(Algorithm::FixedWindow(window)))
-}
-
-fn token_bucket(limit: u64, period: Duration, burst: u64) -> Result<Policy, String> {
-    let bucket = TokenBucket::new(limit, period, burst).map_err(|invalid| invalid.to_string())?;
-    Ok(Policy::Limited(Algorithm::TokenBucket(bucket)))
-}
-
-fn refuse_algorithm(name: &str) -> String {
-    let why = if NOT_BUILT_YET.contains(&name) { "is not available yet" } else { "is unknown" };
-    format!("algorithm {name:?} {why}; there are fixed_window and token_bucket")
 }
