@@ -35,6 +35,8 @@ mod rate_limit;
 mod read;
 mod replaced;
 mod rule;
+#[cfg(test)]
+mod schema;
 mod tree;
 mod walk;
 mod warnings;

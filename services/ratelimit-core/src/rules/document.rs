@@ -2,6 +2,8 @@
 //!
 //! The JSON Schema is made from these types, comments included: they are what an editor shows.
 
+#[cfg(test)]
+use super::{LIMITS_PER_NODE_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX, schema};
 use super::{
     error::{Notes, Place},
     read::{At, Fields, Read},
@@ -13,9 +15,10 @@ use super::{
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub(super) struct Document {
     /// What requests name to be limited by this file. One domain, one file.
-    #[cfg_attr(test, schemars(required, with = "Text"))]
+    #[cfg_attr(test, schemars(required, length(min = 1, max = NAME_BYTES_MAX)))]
     pub domain: Option<At<String>>,
     /// The first entries of the descriptors that requests send.
+    #[cfg_attr(test, schemars(with = "Option<Vec<RawNode>>"))]
     pub descriptors: Vec<RawNode>,
 }
 
@@ -23,105 +26,96 @@ pub(super) struct Document {
 /// entry that its last key and value lead to.
 #[derive(Debug)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Descriptor", deny_unknown_fields))]
+#[cfg_attr(test, schemars(extend("allOf" = schema::descriptor_conditions())))]
 pub(super) struct RawNode {
     #[cfg_attr(test, schemars(skip))]
     pub place: Place,
     /// The entry's key. Without a value, a `*` at its end stands for whatever follows.
-    #[cfg_attr(test, schemars(required, with = "Text"))]
+    #[cfg_attr(test, schemars(required, length(min = 1, max = NAME_BYTES_MAX)))]
     pub key: Option<At<String>>,
     /// The entry's value; a `*` at its end stands for whatever follows. Without: each value has a counter of its own.
-    #[cfg_attr(test, schemars(with = "Option<Text>"))]
+    #[cfg_attr(test, schemars(length(max = VALUE_BYTES_MAX)))]
     pub value: Option<At<String>>,
     /// A limit as in envoyproxy/ratelimit.
     pub rate_limit: Option<RawRateLimit>,
     /// Further limits, each charged.
-    #[cfg_attr(test, schemars(length(max = super::LIMITS_PER_NODE_MAX)))]
+    #[cfg_attr(test, schemars(with = "Option<Vec<RawLimit>>", length(max = LIMITS_PER_NODE_MAX)))]
     pub limits: Vec<RawLimit>,
     /// The entries that may come next.
+    #[cfg_attr(test, schemars(with = "Option<Vec<RawNode>>"))]
     pub descriptors: Vec<RawNode>,
     /// The limits here count, and never deny.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub shadow_mode: Option<At<bool>>,
     /// The limits here count, and never deny; Envoy is told in the response's metadata.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub quota_mode: Option<At<bool>>,
     /// The limits here are metered under the whole descriptor, values included.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub detailed_metric: Option<At<bool>>,
     /// This entry's value is part of what the limits here and below are metered under.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub value_to_metric: Option<At<bool>>,
     /// All that the `*` stands for shares one counter.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub share_threshold: Option<At<bool>>,
 }
 
 /// A limit as in envoyproxy/ratelimit: a fixed window of one unit of time, or none at all.
 #[derive(Debug)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RateLimit", deny_unknown_fields))]
+#[cfg_attr(test, schemars(extend("allOf" = schema::rate_limit_conditions())))]
 pub(super) struct RawRateLimit {
     #[cfg_attr(test, schemars(skip))]
     pub place: Place,
     /// What `replaces` calls it. Several may have the same name.
-    #[cfg_attr(test, schemars(with = "Option<Text>"))]
+    #[cfg_attr(test, schemars(length(max = NAME_BYTES_MAX)))]
     pub name: Option<At<String>>,
     /// The length of the window; a month is 30 days, a year 365.
-    #[cfg_attr(test, schemars(schema_with = "super::schema::unit"))]
+    #[cfg_attr(test, schemars(extend("enum" = schema::units())))]
     pub unit: Option<At<String>>,
     /// What passes in a window; 0, also where it is left out, denies everything.
-    #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub requests_per_unit: Option<At<u64>>,
     /// Nothing is counted, everything passes.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub unlimited: Option<At<bool>>,
     /// Limits that don't count when this one matches the same request.
+    #[cfg_attr(test, schemars(with = "Option<Vec<RawReplaced>>"))]
     pub replaces: Vec<RawReplaced>,
 }
 
 /// A limit of any algorithm.
 #[derive(Debug)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(
-    test,
-    schemars(rename = "Limit", deny_unknown_fields, extend("allOf" = super::schema::limit_conditions()))
-)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Limit", deny_unknown_fields))]
+#[cfg_attr(test, schemars(extend("allOf" = schema::limit_conditions())))]
 pub(super) struct RawLimit {
     #[cfg_attr(test, schemars(skip))]
     pub place: Place,
     /// Names the limit in answers, metrics and `replaces`: unique within the domain. By default its place, such as
     /// `tier=premium/caller`.
-    #[cfg_attr(test, schemars(with = "Option<Text>"))]
+    #[cfg_attr(test, schemars(length(max = NAME_BYTES_MAX)))]
     pub name: Option<At<String>>,
     /// How it counts; `fixed_window` by default.
-    #[cfg_attr(test, schemars(schema_with = "super::schema::algorithm"))]
+    #[cfg_attr(test, schemars(extend("enum" = schema::algorithms())))]
     pub algorithm: Option<At<String>>,
     /// What passes each period; for `concurrency`, how many at a time.
-    #[cfg_attr(test, schemars(with = "Option<u32>", range(min = 1)))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub limit: Option<At<u64>>,
     /// The time that the limit is for, such as `200ms`, `10s` or `1h 30m`; `day`, `week` or `month` for `quota`; for
     /// `concurrency`, how long a slot is held at most.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub period: Option<At<String>>,
     /// For `token_bucket`: what passes at once; the limit by default.
-    #[cfg_attr(test, schemars(with = "Option<u32>", range(min = 1)))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub burst: Option<At<u64>>,
     /// For `quota`: the IANA time zone of its calendar, such as `Europe/Berlin`; `UTC` by default.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub time_zone: Option<At<String>>,
-    /// While the counters can't be reached: `local` (the default) limits in each process by itself, `allow` lets pass, `deny` fails
-    /// the request.
-    #[cfg_attr(test, schemars(schema_with = "super::schema::on_error"))]
+    /// While the counters can't be reached: `local` (the default) limits in each process by itself, `allow` lets pass,
+    /// `deny` fails the request.
+    #[cfg_attr(test, schemars(extend("enum" = schema::on_error())))]
     pub on_error: Option<At<String>>,
     /// For hot keys: how much a replica takes at once, to hand out by itself.
-    #[cfg_attr(test, schemars(with = "Option<u32>", range(min = 1)))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub lease: Option<At<u64>>,
     /// It counts, and never denies.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub shadow_mode: Option<At<bool>>,
     /// Nothing is counted, everything passes.
-    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub unlimited: Option<At<bool>>,
     /// Limits that don't count when this one matches the same request.
+    #[cfg_attr(test, schemars(with = "Option<Vec<RawReplaced>>"))]
     pub replaces: Vec<RawReplaced>,
 }
 
@@ -130,7 +124,7 @@ pub(super) struct RawLimit {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Replaced", deny_unknown_fields))]
 pub(super) struct RawReplaced {
     /// Its name.
-    #[cfg_attr(test, schemars(required, with = "Text"))]
+    #[cfg_attr(test, schemars(required, length(min = 1, max = NAME_BYTES_MAX)))]
     pub name: Option<At<String>>,
 }
 
