@@ -2,17 +2,21 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod envoy;
+mod explain;
 mod limits;
 mod malformed;
 mod metric_names;
 mod names;
+mod properties;
 mod replaces;
 mod sets;
 mod tree;
 mod warnings;
 mod wildcards;
+mod yaml;
 
-use ratelimit_core::rules::{Domain, Policy, Rule, RuleFile, RuleSet};
+use ratelimit_core::rules::{Domain, Match, Policy, Rule, RuleFile, RuleSet};
 
 /// The rules of a file.
 fn load(text: &str) -> Result<RuleSet, String> {
@@ -33,7 +37,7 @@ fn domain(rules: &RuleSet) -> &Domain {
 /// The names of the rules that a descriptor leads to.
 fn matched(rules: &RuleSet, entries: &[(&str, &str)]) -> Vec<String> {
     let place = domain(rules).matching(entries.iter().copied());
-    place.iter().flat_map(|place| place.rules()).map(|rule| rule.name.to_string()).collect()
+    place.iter().flat_map(Match::rules).map(|rule| rule.name.to_string()).collect()
 }
 
 /// The only rule of a file.

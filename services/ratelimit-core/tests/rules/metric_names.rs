@@ -51,9 +51,12 @@ descriptors:
         rate_limit: {unit: second, requests_per_unit: 1}
 ";
 
+/// Entries of a descriptor, and the name.
+type Expected<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+
 #[test]
 fn values_are_part_of_the_name_where_the_file_says_so() {
-    let expected: [(&[(&str, &str)], Option<&str>); 12] = [
+    let expected: [Expected<'_>; 12] = [
         (&[("plain", "x")], None),
         (&[("detailed", "x")], Some("shop.detailed_x")),
         (&[("detailed", "")], Some("shop.detailed_")),

@@ -85,7 +85,7 @@ fn depth_and_size_are_bounded() {
     );
     let large = format!("domain: shop # {}", " ".repeat(1 << 20));
     assert!(load(&large).unwrap_err().contains("is larger than"));
-    let many: String = (0..10_001).map(|n| format!("  - {{key: k{n}}}\n")).collect();
-    let error = load(&format!("domain: shop\ndescriptors:\n{many}")).unwrap_err();
+    let many: Vec<_> = (0..10_001).map(|n| format!("  - {{key: k{n}}}")).collect();
+    let error = load(&format!("domain: shop\ndescriptors:\n{}", many.join("\n"))).unwrap_err();
     assert!(error.contains("rules.yaml:10003:5: there are more than 10000 descriptors"), "{error}");
 }

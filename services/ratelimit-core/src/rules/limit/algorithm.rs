@@ -1,6 +1,6 @@
 //! The parameters of an algorithm.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::tz::TimeZone;
 
@@ -131,13 +131,21 @@ fn quota(raw: &RawLimit, limit: Option<u64>, notes: &mut Notes) -> Option<Algori
     quota.map(Algorithm::Quota).map_err(|invalid| notes.note(place(raw, invalid), invalid)).ok()
 }
 
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| {
+fn time_zone(name: &str) -> Result<TimeZone, UnknownZone<'_>> {
+    TimeZone::get(name).map_err(|_| UnknownZone(name))
+}
+
+/// Finds what was meant among some 600 zones only where it is shown.
+struct UnknownZone<'a>(&'a str);
+
+impl fmt::Display for UnknownZone<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = shortened(self.0);
+        write!(f, "time_zone {name:?} is unknown, an IANA name such as Europe/Berlin is wanted")?;
         let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
-        let city = zones.iter().map(String::as_str).find(|zone| zone.rsplit('/').next() == Some(name));
-        let meant = city.or_else(|| nearest(name, zones.iter().map(String::as_str)));
-        let hint = meant.map(|zone| format!("; did you mean {zone}?")).unwrap_or_default();
-        let name = shortened(name);
-        format!("time_zone {name:?} is unknown, an IANA name such as Europe/Berlin is wanted{hint}")
-    })
+        let zones = || zones.iter().map(String::as_str);
+        let city = zones().find(|zone| zone.rsplit('/').next() == Some(name));
+        let meant = city.or_else(|| nearest(name, zones()));
+        meant.iter().try_for_each(|zone| write!(f, "; did you mean {zone}?"))
+    }
 }
