@@ -52,14 +52,14 @@ fn what_applies_is_told_with_what_it_counts_for() {
          tier=premium,caller=ann\n  \
            applies: writes_premium (token_bucket, 300 per 1m, burst 50), counted for tier=premium,caller=ann\n  \
            applies: daily (quota, 20000 per day, Europe/Berlin), counted for tier=premium,caller=ann, in shadow: never denies\n  \
-           does not apply: writes, as tier=premium is tried before tier, and only that"
+           does not apply: writes, as tier=premium is found before tier"
     );
     assert_eq!(lines("ping=x"), ["applies: ping (unlimited)"]);
     assert_eq!(
         lines("path=/files/a"),
         [
             "applies: files (fixed_window, 10 per 1h), counted for path=/files/*, metered as shop.path_/files/*",
-            "does not apply: path, as path=/files/* is tried before path, and only that",
+            "does not apply: path, as path=/files/* is found before path",
         ]
     );
 }
@@ -104,7 +104,7 @@ fn that_another_way_is_not_tried_is_told() {
         lines("tier=premium,address=192.0.2.1"),
         [
             "nothing applies: below tier=premium there is no address=192.0.2.1, there is caller",
-            "does not apply: tier/address, as tier=premium is tried before tier, and only that",
+            "does not apply: tier/address, as tier=premium is found before tier",
         ]
     );
 }

@@ -2,6 +2,7 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod documents;
 mod envoy;
 mod explain;
 mod limits;

@@ -26,10 +26,7 @@ pub(super) fn reasons(root: &Node, rules: &[Arc<Rule>], entries: &[(String, Stri
         reasons.extend(left.map(|(other, end)| {
             let names: Vec<_> = rules[end.rules.clone()].iter().map(|rule| &*rule.name).collect();
             let (step, preferred) = (last_step(other), last_step(chosen));
-            format!(
-                "does not apply: {}, as {preferred} is tried before {step}, and only that",
-                names.join(", ")
-            )
+            format!("does not apply: {}, as {preferred} is found before {step}", names.join(", "))
         }));
         node = chosen;
     }
