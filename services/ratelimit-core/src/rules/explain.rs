@@ -44,7 +44,7 @@ impl Domain {
     pub fn explain(&self, descriptors: &[Vec<(String, String)>]) -> Explanation {
         let matches = self.matching_all(descriptors.iter().map(|it| pairs(it)));
         let replaced_by = |rule: &Rule| {
-            let name = rule.given_name.as_ref().filter(|_| matches.replaces(rule))?;
+            let name = rule.given_name.as_ref().filter(|_| matches.is_replaced(rule))?;
             let mut all = matches.with_replaced();
             all.find(|other| other.rule.replaces.contains(name)).map(|other| other.rule.name.clone())
         };

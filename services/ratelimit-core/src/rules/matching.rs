@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Rule, metric, tree::Node};
+use super::{Policy, Rule, metric, tree::Node};
 
 /// Descriptors of a request for which nothing is allocated.
 const DESCRIPTORS_INLINE: usize = 4;
@@ -109,7 +109,7 @@ impl<'r> Match<'r> {
 impl<'r> Matches<'r> {
     /// Every rule that counts, in the order of the descriptors and of the file.
     pub fn rules(&self) -> impl Iterator<Item = Matched<'r>> {
-        self.with_replaced().filter(|matched| !self.replaces(matched.rule))
+        self.with_replaced().filter(|matched| !self.is_replaced(matched.rule))
     }
 
     /// Every rule that matches, also those that don't count because another replaces them.
@@ -120,9 +120,10 @@ impl<'r> Matches<'r> {
         })
     }
 
-    /// Whether a rule does not count because another replaces it.
-    pub fn replaces(&self, rule: &Rule) -> bool {
-        rule.given_name.as_deref().is_some_and(|name| self.replaced.contains(&name))
+    /// Whether a rule does not count because another replaces it. One without a limit has nothing that could be replaced.
+    pub fn is_replaced(&self, rule: &Rule) -> bool {
+        let name = rule.given_name.as_deref().filter(|_| rule.policy != Policy::Unlimited);
+        name.is_some_and(|name| self.replaced.contains(&name))
     }
 
     /// Where that descriptor leads to, if anywhere.

@@ -13,7 +13,7 @@ use super::{
     Rule,
     error::{Notes, Place},
     parse::NAME_BYTES_MAX,
-    read::At,
+    read::{At, shortened},
 };
 
 /// A rule without its name.
@@ -67,7 +67,7 @@ fn repeated(drafts: &[Draft], notes: &mut Notes) -> HashSet<String> {
         if is_unique || is_first_unique {
             let reason = format_args!(
                 "the name {:?} is taken at {first}; the name of an entry of limits is its own in the domain",
-                given.value
+                shortened(&given.value)
             );
             notes.note(given.place, reason);
         }

@@ -67,7 +67,8 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Those of a mapping. `what` it is goes into the notes: in `a descriptor` there is no such field.
+    /// Those of a mapping. Notes call it by `what` it is, such as `a descriptor`, and by `value`, such as `an entry of
+    /// descriptors`, where it is no mapping.
     pub fn of(what: &'static str, value: &str, yaml: &'a Yaml, notes: &'a mut Notes) -> Option<Self> {
         let Content::Map(entries) = &yaml.content else {
             notes.note(yaml.place, format_args!("{value} is a mapping of fields, not {}", shown(yaml)));
@@ -114,7 +115,7 @@ impl<'a> Fields<'a> {
                 (None, Some(name)) => format!(" (did you mean `{name}`?)"),
                 (None, None) => String::new(),
             };
-            let name = shortened(&entry.key);
+            let name = escaped(&entry.key);
             let known = asked.join(", ");
             notes.note(
                 entry.place,
@@ -153,6 +154,11 @@ fn shown(yaml: &Yaml) -> String {
         None => yaml.kind().to_owned(),
         Some(text) => format!("{:?}", shortened(text)),
     }
+}
+
+/// The beginning of what may be long, on one line and without control characters, for a note.
+pub(super) fn escaped(text: &str) -> String {
+    shortened(text).escape_debug().to_string()
 }
 
 /// The beginning of what may be long, for a note.

@@ -127,6 +127,18 @@ impl Branch {
     }
 }
 
+impl Pattern {
+    /// Of a step's key and value as written.
+    pub fn of(key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) if value.ends_with('*') => Self::Wildcard(value.into()),
+            Some(value) => Self::Exact(value.into()),
+            None if key.ends_with('*') => Self::AnyOfKeyWildcard,
+            None => Self::Any,
+        }
+    }
+}
+
 impl Step {
     /// What counts instead of an entry's value: the pattern where all that it stands for share a counter.
     pub fn shared(&self) -> Option<&str> {

@@ -10,7 +10,7 @@ use super::{
     names::Draft,
     parse::{DEPTH_MAX, NAME_BYTES_MAX, NODES_MAX, VALUE_BYTES_MAX},
     rate_limit,
-    read::At,
+    read::{At, escaped},
     replaced,
     tree::{self, Node, Pattern, Step},
     warnings,
@@ -54,6 +54,7 @@ impl<'n> Walk<'n> {
             let step = self.step(raw);
             let first = places.insert((step.key.clone(), step.value.clone()), raw.place);
             if let Some(first) = first.filter(|_| !step.key.is_empty()) {
+                let step = escaped(&step.to_string());
                 self.notes
                     .note(raw.place, format_args!("descriptor {step} is there twice, first at {first}"));
             }
@@ -80,12 +81,7 @@ impl<'n> Walk<'n> {
         let key: Arc<str> = key.map_or("", |key| key.value.as_str()).into();
         let value = raw.value();
         value.inspect(|value| self.check_text("value", value, VALUE_BYTES_MAX));
-        let value = match value.map(|value| value.value.as_str()) {
-            Some(value) if value.ends_with('*') => Pattern::Wildcard(value.into()),
-            Some(value) => Pattern::Exact(value.into()),
-            None if key.ends_with('*') => Pattern::AnyOfKeyWildcard,
-            None => Pattern::Any,
-        };
+        let value = Pattern::of(&key, value.map(|value| value.value.as_str()));
         let share_threshold = is_set(raw.share_threshold.as_ref());
         let value_to_metric = is_set(raw.value_to_metric.as_ref());
         let step = Step { key, value, share_threshold, value_to_metric };

@@ -43,6 +43,17 @@ fn a_limit_replaces_those_of_a_name_within_the_request() {
 
 /// As in envoyproxy/ratelimit.
 #[test]
+fn what_is_unlimited_is_not_replaced() {
+    let rules = shop(
+        "domain: shop\ndescriptors:\n  - {key: a, rate_limit: {name: a, unlimited: true}}\n  \
+         - {key: b, rate_limit: {name: b, unit: day, replaces: [{name: a}]}}\n",
+    );
+    let request: [&[_]; 2] = [&[("a", "x")], &[("b", "x")]];
+    assert_eq!(in_force(&rules, &request), [(0, "a".into()), (1, "b".into())]);
+}
+
+/// As in envoyproxy/ratelimit.
+#[test]
 fn what_is_replaced_still_replaces_and_what_is_unlimited_does() {
     let rules = shop(TREE);
     let all: [&[_]; 3] = [&[("path", "/free")], &[("path", "/bulk")], &[("user", "ann")]];

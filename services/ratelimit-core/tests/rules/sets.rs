@@ -69,3 +69,33 @@ fn there_are_so_many_files_at_most() {
     assert_eq!(RuleSet::load(&files[..1000]).unwrap().domains().count(), 1000);
     assert!(RuleSet::load(&files).unwrap_err().to_string().contains("there are more than 1000 files"));
 }
+
+/// A log or a terminal that shows them stays in order.
+#[test]
+fn what_is_told_is_short_and_plain() {
+    let long = "x".repeat(100_000);
+    for file in [
+        format!("{long}: 1"),
+        format!("{{{long}: 1, {long}: 2}}"),
+        "\"\\e[31m\\n\": 1".to_owned(),
+        "{\"\\e\\n\": 1, \"\\e\\n\": 2}".to_owned(),
+        format!(
+            "domain: d\ndescriptors: [{{key: {long}}}, {{key: {long}}}, {{key: \"\\e\"}}, {{key: \"\\e\"}}]"
+        ),
+        with_limit(&format!("{{name: {long}, limit: {long}, period: {long}, algorithm: {long}}}")),
+        with_limit(&format!(
+            "{{name: {long}, limit: 1, algorithm: quota, period: {long}, time_zone: \"{long}\\e\"}}"
+        )),
+        with_limit(&format!(
+            "{{name: {long}, limit: 1, period: 1s}}\n      - {{name: {long}, limit: 1, period: 1s}}"
+        )),
+        with_limit(&format!("{{limit: 1, period: 1s, on_error: {long}, replaces: [{{name: {long}}}]}}")),
+        with_descriptor(&format!("{{key: a, shadow_mode: {long}, rate_limit: {{unit: {long}}}}}")),
+    ] {
+        let errors = RuleSet::load(&[RuleFile::new("rules.yaml", file)]).unwrap_err();
+        for error in errors.0 {
+            let told: String = error.reason.chars().take(500).collect();
+            assert!(told.len() < 400 && !told.contains(char::is_control), "{told}");
+        }
+    }
+}

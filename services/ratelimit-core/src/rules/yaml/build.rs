@@ -5,7 +5,10 @@ use std::{collections::HashMap, rc::Rc};
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::{Content, Entry, KEYS_MAX, NESTING_MAX, VALUES_MAX, Yaml, syntax};
-use crate::rules::error::{Mistake, Notes, Place};
+use crate::rules::{
+    error::{Mistake, Notes, Place},
+    read::escaped,
+};
 
 pub(super) fn build(text: &str, notes: &mut Notes) -> Result<Option<Rc<Yaml>>, Mistake> {
     let options = granit_parser::options! {
@@ -72,8 +75,8 @@ impl Builder<'_> {
     fn check_tag(&mut self, tag: Option<&Tag>, place: Place) {
         const KNOWN: [&str; 6] = ["str", "int", "bool", "null", "seq", "map"];
         if let Some(tag) = tag.filter(|tag| !KNOWN.iter().any(|known| tag.is_yaml_core_schema_tag(known))) {
-            self.notes
-                .note(place, format_args!("the tag {} means nothing here; leave it out", tag.original()));
+            let tag = escaped(&tag.original());
+            self.notes.note(place, format_args!("the tag {tag} means nothing here; leave it out"));
         }
     }
 
@@ -151,7 +154,7 @@ impl Builder<'_> {
         if *plain && text == "<<" {
             merged.push(value);
         } else if let Some(first) = entries.iter().find(|entry| entry.key == *text) {
-            let reason = format_args!("`{text}` is there twice, first at {}", first.place);
+            let reason = format_args!("`{}` is there twice, first at {}", escaped(text), first.place);
             self.notes.note(key.place, reason);
         } else if entries.len() == KEYS_MAX {
             self.notes.note(key.place, format_args!("a mapping has at most {KEYS_MAX} fields"));
