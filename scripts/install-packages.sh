@@ -3,6 +3,7 @@
 #
 #   servers   Postgres, Redis and RabbitMQ, which the tests and `make up` start for themselves
 #   edge      nginx, which a test puts in front of two replicas
+#   metrics   Prometheus with promtool, which tests have read the metrics and the rules
 #   bench     h2load, which `make bench` measures with
 #
 # As root it installs them; otherwise it says what to install and exits with 1. It never leaves a system
@@ -28,7 +29,7 @@ main() {
 }
 
 usage() {
-    echo "usage: $0 servers|edge|bench..." >&2
+    echo "usage: $0 servers|edge|metrics|bench..." >&2
     exit 2
 }
 
@@ -44,6 +45,7 @@ packages_of() {
     case $1 in
         servers) echo postgresql redis-server rabbitmq-server ;;
         edge) echo nginx ;;
+        metrics) echo prometheus ;;
         bench) echo nghttp2-client ;;
         *) return 1 ;;
     esac
@@ -54,6 +56,7 @@ is_there() {
     case $1 in
         postgresql) has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
         nghttp2-client) has h2load ;;
+        prometheus) has prometheus && has promtool ;;
         *) has "$1" ;;
     esac
 }

