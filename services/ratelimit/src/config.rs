@@ -10,7 +10,12 @@ use chassis::{
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::{grpc::ResponseHeaders, rules::RulesArgs, stores::RedisCountersConfig};
+use crate::{
+    grpc::ResponseHeaders,
+    inspect::{CheckRulesArgs, ExplainArgs},
+    rules::RulesArgs,
+    stores::RedisCountersConfig,
+};
 
 /// Longest that requests are known: each takes some hundred bytes of Redis.
 const REQUEST_ID_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +46,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Exit 0 if the service on this machine is ready.
     Healthcheck(HealthcheckArgs),
+    /// Check rules without serving them; exit 1 with every mistake.
+    CheckRules(CheckRulesArgs),
+    /// Say which limits a request falls under, and why others don't apply.
+    Explain(ExplainArgs),
 }
 
 /// The flags of `serve`.

@@ -9,6 +9,8 @@ pub mod config;
 mod decisions;
 pub mod denials;
 pub mod grpc;
+#[cfg(feature = "redis")]
+pub mod inspect;
 pub mod limiter;
 pub mod reload;
 pub mod rules;

@@ -16,7 +16,7 @@ use self::{
     memo::{Fingerprint, Memo},
 };
 use crate::{
-    decisions,
+    decisions::Decisions,
     denials::{Denials, Offender},
     stores::{Answer, CounterStore, Decided, Order, Receipt, ReceiptKey, ReceiptOrder, Refund, StoreError},
 };
@@ -32,6 +32,7 @@ const DENIED_KEPT_FOR: Duration = Duration::from_secs(60);
 pub struct Limiter {
     rules: ArcSwap<RuleSet>,
     counters: Arc<dyn CounterStore>,
+    decisions: Decisions,
     denials: Denials,
     receipts_kept_for: Duration,
 }
@@ -74,8 +75,10 @@ pub struct Outcome {
 /// What one rule says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleStatus {
-    /// The rule's name.
+    /// The rule's name, which it has alone in its domain.
     pub rule: Arc<str>,
+    /// The name that it was given, if it was.
+    pub given_name: Option<Arc<str>>,
     /// The descriptor that it matched.
     pub descriptor_index: usize,
     /// How it counts; `None` where it counts nothing.
@@ -86,6 +89,8 @@ pub struct RuleStatus {
     pub period: Option<Duration>,
     /// It counts, and never denies.
     pub shadow: bool,
+    /// In shadow, and Envoy is to be told of what it would have denied.
+    pub quota_mode: bool,
     /// What it says.
     pub decision: Decision,
 }
@@ -114,16 +119,19 @@ pub enum CheckError {
 
 /// How many requests a policy allows in its period; [`UNLIMITED`] where it counts none.
 pub fn limit(policy: &Policy) -> u64 {
-    match policy {
-        Policy::Unlimited => UNLIMITED,
-        Policy::Limited(algorithm) => algorithm.limit(),
-    }
+    policy.algorithm().map_or(UNLIMITED, Algorithm::limit)
 }
 
 impl Limiter {
     /// Limits by these rules and counters, and keeps the answers to requests with an id for that long.
     pub fn new(rules: RuleSet, counters: Arc<dyn CounterStore>, receipts_kept_for: Duration) -> Self {
-        Self { rules: ArcSwap::from_pointee(rules), counters, denials: Denials::new(), receipts_kept_for }
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            counters,
+            decisions: Decisions::default(),
+            denials: Denials::new(),
+            receipts_kept_for,
+        }
     }
 
     /// The rules in force.
@@ -134,6 +142,7 @@ impl Limiter {
     /// Puts other rules in force, for all Checks from now on.
     pub fn replace_rules(&self, rules: RuleSet) {
         self.rules.store(Arc::new(rules));
+        self.decisions.forget();
     }
 
     /// Charges every rule that matches a descriptor, all or nothing. Where no rule matches, the request is allowed. A rule
@@ -176,12 +185,15 @@ impl Limiter {
         bill: &Bill,
     ) -> Result<Outcome, CheckError> {
         if bill.matched.is_empty() {
-            decisions::unmatched(rules.domain(domain).map(|_| domain));
+            self.decisions.unmatched(rules.domain(domain).map(|_| domain));
             return Ok(Outcome::of(Vec::new()));
         }
         let statuses = self.charge(domain, descriptors, mode, bill).await?;
         for status in &statuses {
-            decisions::decided(domain, status, mode == Mode::Peek);
+            self.decisions.decided(domain, status, mode == Mode::Peek);
+        }
+        for (matched, status) in bill.matched.iter().zip(&statuses) {
+            self.decisions.decided_in_detail(domain, matched.metric_name.as_deref(), status);
         }
         if mode != Mode::Peek {
             self.denials.count(domain, descriptors, &statuses);
@@ -202,7 +214,7 @@ impl Limiter {
         let fingerprint = Fingerprint::of(descriptors);
         let order = Arc::new(self.order(domain, mode, bill, fingerprint));
         let answer = self.counters.charge(&order).await;
-        match answer.inspect_err(|_| decisions::unavailable(domain, bill.rules()))? {
+        match answer.inspect_err(|_| self.decisions.unavailable(domain, bill.rules()))? {
             Answer::Decided(decided) => Ok(bill.statuses(&decided.decisions)),
             Answer::Known(receipt) => known(&receipt, fingerprint),
         }
@@ -271,6 +283,11 @@ impl Descriptor {
     fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
+
+    /// The entries that rules are looked up for: none where the request brings its own limit along.
+    fn ruled_entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries().filter(|_| self.limit.is_none())
+    }
 }
 
 impl Outcome {
@@ -283,17 +300,16 @@ impl Outcome {
 
 impl RuleStatus {
     fn of(rule: &Rule, descriptor_index: usize, decision: Decision) -> Self {
-        let algorithm = match &rule.policy {
-            Policy::Unlimited => None,
-            Policy::Limited(algorithm) => Some(algorithm),
-        };
+        let algorithm = rule.policy.algorithm();
         Self {
             rule: rule.name.clone(),
+            given_name: rule.given_name.clone(),
             descriptor_index,
             kind: algorithm.map(Algorithm::kind),
             limit: limit(&rule.policy),
             period: algorithm.and_then(Algorithm::period),
-            shadow: rule.shadow,
+            shadow: !rule.is_enforced(),
+            quota_mode: rule.quota_mode,
             decision,
         }
     }

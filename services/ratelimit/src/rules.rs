@@ -1,14 +1,15 @@
 //! Where the rules come from: a file, a folder, or what is built in.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use ratelimit_core::{
     RuleSet,
-    rules::{RuleErrors, RuleFile},
+    rules::{FILE_BYTES_MAX, RuleErrors, RuleFile},
 };
 
 const BUILT_IN: &str = include_str!("../rules/snippets.yaml");
@@ -56,8 +57,7 @@ pub fn load(path: Option<&Path>) -> Result<RuleSet, LoadError> {
 }
 
 fn built_in() -> Result<RuleSet, LoadError> {
-    let file = RuleFile { name: "the built-in rules".into(), text: BUILT_IN.into() };
-    Ok(RuleSet::load(&[file])?)
+    Ok(RuleSet::load(&[RuleFile::new("the built-in rules", BUILT_IN)])?)
 }
 
 fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
@@ -70,10 +70,13 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     if paths.is_empty() { Err(LoadError::Empty(folder.to_owned())) } else { Ok(paths) }
 }
 
+/// One byte more than a file may have is enough to refuse it.
 fn read(path: &Path) -> Result<RuleFile, LoadError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    Ok(RuleFile { name: path.display().to_string(), text })
+    let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut content = Vec::new();
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
+    Ok(RuleFile::new(path.display().to_string(), content))
 }
 
 #[cfg(test)]
@@ -81,13 +84,8 @@ mod tests {
     use super::*;
 
     fn limits(rules: &RuleSet, domain: &str, entries: &[(&str, &str)]) -> Vec<u64> {
-        let matched = rules.domain(domain).unwrap().matching(entries.iter().copied()).iter();
-        matched
-            .map(|rule| match &rule.policy {
-                ratelimit_core::Policy::Limited(algorithm) => algorithm.limit(),
-                ratelimit_core::Policy::Unlimited => u64::MAX,
-            })
-            .collect()
+        let place = rules.domain(domain).unwrap().matching(entries.iter().copied()).unwrap();
+        place.rules().iter().map(|rule| rule.policy.algorithm().unwrap().limit()).collect()
     }
 
     #[test]

@@ -27,7 +27,7 @@ descriptors:
 ";
 
 fn limiter() -> Limiter {
-    let file = RuleFile { name: "rules.yaml".into(), text: RULES.into() };
+    let file = RuleFile::new("rules.yaml", RULES);
     let counters: Arc<dyn CounterStore> = Arc::new(MemoryCounters::new(100));
     Limiter::new(RuleSet::load(&[file]).unwrap(), counters, Duration::from_secs(60))
 }

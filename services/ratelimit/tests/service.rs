@@ -82,7 +82,7 @@ async fn of_70_writes_60_pass() {
     let denied = &answers[69];
     let status = &denied.statuses[0];
     assert_eq!((status.rule.as_str(), status.limit, status.allowed), ("writes", 60, false));
-    assert_eq!((status.algorithm(), status.descriptor_index), (Algorithm::FixedWindow, 0));
+    assert_eq!((status.algorithm(), status.descriptor_index), (Algorithm::SlidingWindow, 0));
     assert_eq!(denied.retry_after, status.retry_after);
     assert!((1..=60).contains(&denied.retry_after.unwrap().seconds), "{denied:?}");
     assert!(ask(&mut client, &write_by("premium", "ann")).await.allowed, "another rule has its own count");

@@ -1,6 +1,7 @@
 //! `envoy.service.ratelimit.v3.RateLimitService`.
 
 mod headers;
+mod metadata;
 mod request;
 
 use std::{sync::Arc, time::Duration};
@@ -45,6 +46,7 @@ impl RateLimitService for EnvoyRateLimit {
             overall_code: code(outcome.allowed).into(),
             statuses: (0..descriptors.len()).map(|index| descriptor_status(&outcome, index)).collect(),
             response_headers_to_add: self.headers.of(&outcome),
+            dynamic_metadata: metadata::of(&request.domain, &outcome),
             ..RateLimitResponse::default()
         }))
     }
@@ -97,7 +99,7 @@ fn current_limit(status: &RuleStatus) -> pb::RateLimit {
     pb::RateLimit {
         requests_per_unit: u32::try_from(status.limit).unwrap_or(u32::MAX),
         unit: unit(status.period).into(),
-        name: status.rule.to_string(),
+        name: status.given_name.as_deref().unwrap_or_default().to_owned(),
         unit_multiplier: None,
     }
 }

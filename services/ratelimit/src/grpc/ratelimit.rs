@@ -126,7 +126,8 @@ fn to_rule(domain: &str, rule: &Rule) -> pb::Rule {
         domain: domain.to_owned(),
         rule: rule.name.to_string(),
         limit: limit(&rule.policy),
-        shadow: rule.shadow,
+        shadow: !rule.is_enforced(),
+        lease: rule.lease.unwrap_or_default(),
         on_error: to_on_error(rule.on_error).into(),
         ..pb::Rule::default()
     };

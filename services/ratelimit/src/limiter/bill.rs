@@ -1,10 +1,8 @@
 //! What a request is charged: the rules that match it, and one charge for each counter.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ratelimit_core::{
-    Algorithm, Charge, Decision, Domain, OnError, Policy, Rule, RuleSet, algorithm::FixedWindow,
-};
+use ratelimit_core::{Algorithm, Charge, Decision, Policy, Rule, RuleSet};
 use uuid::Uuid;
 
 use super::{CheckError, Descriptor, Mode, RuleStatus, UNLIMITED};
@@ -25,6 +23,8 @@ pub(super) struct Matched {
     pub descriptor_index: usize,
     /// Where its charge is; `None` where nothing is counted.
     pub place: Option<usize>,
+    /// What it is metered as besides its name, where the rules ask for it.
+    pub metric_name: Option<String>,
 }
 
 /// The counters of every rule that matches a descriptor.
@@ -32,43 +32,63 @@ pub(super) fn counters(rules: &RuleSet, domain: &str, descriptors: &[Descriptor]
     Bill::of(rules, domain, descriptors).charges.into_iter().map(|charge| charge.key).collect()
 }
 
-fn matching(domain: &Domain, descriptor: &Descriptor) -> Vec<Arc<Rule>> {
-    match descriptor.limit {
-        Some(limit) => vec![Arc::new(override_rule(limit))],
-        None => domain.matching(descriptor.entries()).to_vec(),
-    }
-}
-
-fn override_rule(limit: FixedWindow) -> Rule {
-    let policy = Policy::Limited(Algorithm::FixedWindow(limit));
-    Rule { name: OVERRIDE.into(), policy, shadow: false, on_error: OnError::default() }
-}
-
 impl Bill {
     pub fn of(rules: &RuleSet, domain: &str, descriptors: &[Descriptor]) -> Self {
         let mut bill = Self { matched: Vec::new(), charges: Vec::new() };
         let Some(rules) = rules.domain(domain) else { return bill };
-        let mut places = HashMap::new();
-        for (descriptor_index, descriptor) in descriptors.iter().enumerate() {
-            for rule in matching(rules, descriptor) {
-                let mut place = None;
-                if let Policy::Limited(algorithm) = &rule.policy {
-                    let key = CounterKey::new(domain, descriptor.entries(), &rule, algorithm);
-                    let charge = *places.entry(key.clone()).or_insert(bill.charges.len());
-                    bill.add(charge, key, descriptor.cost, &rule, algorithm);
-                    place = Some(charge);
-                }
-                bill.matched.push(Matched { rule, descriptor_index, place });
-            }
+        let matches = rules.matching_all(descriptors.iter().map(Descriptor::ruled_entries));
+        for matched in matches.rules() {
+            let descriptor = &descriptors[matched.descriptor_index];
+            let key = |algorithm: &Algorithm| {
+                CounterKey::new(domain, matched.place.subject(descriptor.entries()), matched.rule, algorithm)
+            };
+            let place = bill.charge(matched.rule, descriptor.cost, key);
+            bill.matched.push(Matched {
+                rule: matched.rule.clone(),
+                descriptor_index: matched.descriptor_index,
+                place,
+                metric_name: matched.place.metric_name(descriptor.entries()),
+            });
         }
+        bill.add_overrides(domain, descriptors);
         bill
+    }
+
+    /// Adds the limits that descriptors bring along.
+    fn add_overrides(&mut self, domain: &str, descriptors: &[Descriptor]) {
+        for (descriptor_index, descriptor) in descriptors.iter().enumerate() {
+            let Some(limit) = descriptor.limit else { continue };
+            let policy = Policy::Limited(Algorithm::FixedWindow(limit));
+            let rule = Arc::new(Rule::new(OVERRIDE, policy));
+            let key = |algorithm: &Algorithm| CounterKey::new(domain, descriptor.entries(), &rule, algorithm);
+            let place = self.charge(&rule, descriptor.cost, key);
+            self.matched.push(Matched { rule, descriptor_index, place, metric_name: None });
+        }
+        self.matched.sort_by_key(|matched| matched.descriptor_index);
+    }
+
+    /// Charges what the rule counts, and tells where. Charges to one counter are added up; a request has so few that they
+    /// are just gone through.
+    fn charge(&mut self, rule: &Rule, cost: u64, key: impl Fn(&Algorithm) -> CounterKey) -> Option<usize> {
+        let algorithm = rule.policy.algorithm()?;
+        let key = key(algorithm);
+        let known = self.charges.iter().position(|charge| charge.key == key);
+        if let Some(place) = known {
+            let charge = &mut self.charges[place].charge;
+            charge.cost = charge.cost.saturating_add(cost);
+        } else {
+            let charge = Charge { algorithm: algorithm.clone(), cost, shadow: !rule.is_enforced() };
+            let lease = rule.lease.unwrap_or_default();
+            self.charges.push(CounterCharge { key, charge, lease, on_error: rule.on_error });
+        }
+        known.or(Some(self.charges.len() - 1))
     }
 
     /// Refuses costs that no waiting makes pass. In shadow a cost may be too high: such a rule never fails a request.
     pub fn validate_costs(&self) -> Result<(), CheckError> {
         // From the last on: of descriptors that are charged together it is the one that makes it too much.
-        for Matched { rule, descriptor_index, place } in
-            self.matched.iter().rev().filter(|it| !it.rule.shadow)
+        for Matched { rule, descriptor_index, place, .. } in
+            self.matched.iter().rev().filter(|it| it.rule.is_enforced())
         {
             let Some(CounterCharge { charge, .. }) = place.and_then(|place| self.charges.get(place)) else {
                 continue;
@@ -80,15 +100,6 @@ impl Bill {
             })?;
         }
         Ok(())
-    }
-
-    fn add(&mut self, place: usize, key: CounterKey, cost: u64, rule: &Rule, algorithm: &Algorithm) {
-        if let Some(known) = self.charges.get_mut(place) {
-            known.charge.cost = known.charge.cost.saturating_add(cost);
-        } else {
-            let charge = Charge { algorithm: algorithm.clone(), cost, shadow: rule.shadow };
-            self.charges.push(CounterCharge { key, charge, lease: 0, on_error: rule.on_error });
-        }
     }
 
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {

@@ -115,7 +115,7 @@ impl Memo {
             charged.filter_map(|(charge, decision)| Some((charge, rule(&charge.rule)?, decision)));
         let given_back = with_rule.filter_map(|(MemoCharge { counter, cost, .. }, rule, decision)| {
             let Policy::Limited(algorithm) = &rule.policy else { return None };
-            let charge = Charge { algorithm: algorithm.clone(), cost: *cost, shadow: rule.shadow };
+            let charge = Charge { algorithm: algorithm.clone(), cost: *cost, shadow: !rule.is_enforced() };
             let key = CounterKey::of_limit(counter, algorithm)?;
             Some((CounterCharge { key, charge, lease: 0, on_error: rule.on_error }, *decision))
         });
@@ -147,6 +147,8 @@ impl MemoStatus {
             limit: self.limit,
             period: self.period_us.map(Duration::from_micros),
             shadow: self.shadow,
+            given_name: None,
+            quota_mode: false,
             decision: decision.unwrap_or(NOTHING_COUNTED),
         }
     }

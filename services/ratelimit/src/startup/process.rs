@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
+use ratelimit_core::RuleSet;
 
 use crate::{
     Limiter,
@@ -26,6 +27,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve(args).await,
         Command::Healthcheck(args) => Ok(args.run()?),
+        Command::CheckRules(args) => args.run(),
+        Command::Explain(args) => args.run(),
     }
 }
 
@@ -33,7 +36,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let rules = rules::load(config.rules.as_deref())?;
     let telemetry = Telemetry::install(NAME, config.telemetry)?;
-    log_rules(config.rules.as_ref(), rules.version());
+    log_rules(config.rules.as_ref(), &rules);
     let bound = Bound::bind(config.server).await?;
     let (counters, prober) = counters(config.counters, config.local_counters_max)?;
     let limiter = Arc::new(Limiter::new(rules, counters.clone(), config.request_id_ttl));
@@ -48,9 +51,12 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
-fn log_rules(path: Option<&PathBuf>, version: &str) {
+fn log_rules(path: Option<&PathBuf>, rules: &RuleSet) {
     let path = path.map_or_else(|| "built in".to_owned(), |path| path.display().to_string());
-    tracing::info!(path, version, "rules loaded");
+    tracing::info!(path, version = rules.version(), "rules loaded");
+    for warning in rules.warnings() {
+        tracing::warn!(%warning, "rules are valid, and most likely not meant so");
+    }
 }
 
 /// Redis may be away: it is reached for with the first Check or probe.

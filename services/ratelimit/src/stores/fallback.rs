@@ -138,7 +138,7 @@ mod tests {
 
     fn charge(name: &str, on_error: OnError, shadow: bool) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(60)).unwrap());
-        let rule = Rule { name: name.into(), policy: Policy::Limited(algorithm.clone()), shadow, on_error };
+        let rule = Rule::new(name, Policy::Limited(algorithm.clone()));
         let key = CounterKey::new("d", [("k", "v")], &rule, &algorithm);
         CounterCharge { key, charge: Charge { algorithm, cost: 1, shadow }, lease: 0, on_error }
     }

@@ -76,17 +76,12 @@ impl AsRef<str> for ReceiptKey {
 mod tests {
     use std::{collections::HashSet, time::Duration};
 
-    use ratelimit_core::{OnError, Policy, algorithm::FixedWindow, algorithm::TokenBucket};
+    use ratelimit_core::{Policy, algorithm::FixedWindow, algorithm::TokenBucket};
 
     use super::*;
 
     fn key(domain: &str, entries: &[(&str, &str)], name: &str, algorithm: &Algorithm) -> CounterKey {
-        let rule = Rule {
-            name: name.into(),
-            policy: Policy::Limited(algorithm.clone()),
-            shadow: false,
-            on_error: OnError::Local,
-        };
+        let rule = Rule::new(name, Policy::Limited(algorithm.clone()));
         CounterKey::new(domain, entries.iter().copied(), &rule, algorithm)
     }
 

@@ -145,7 +145,9 @@ impl<S: CounterStore> CounterStore for Leases<S> {
 
     async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
         let reset = self.counters.reset(counters).await;
-        counters.iter().for_each(|key| self.keys.invalidate(key));
+        for key in counters {
+            self.keys.invalidate(key);
+        }
         reset
     }
 

@@ -216,7 +216,7 @@ mod tests {
     fn charge(subject: usize, seconds: u64) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(seconds)).unwrap());
         let policy = Policy::Limited(algorithm.clone());
-        let rule = Rule { name: "r".into(), policy, shadow: false, on_error: OnError::Local };
+        let rule = Rule::new("r", policy);
         CounterCharge {
             key: CounterKey::new("d", [("subject", subject.to_string().as_str())], &rule, &algorithm),
             charge: Charge { algorithm, cost: 1, shadow: false },

@@ -55,7 +55,7 @@ pub fn concurrency(limit: u64, period: Duration) -> Algorithm {
 /// A charge of 1 to that subject's counter.
 pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
     let policy = Policy::Limited(algorithm.clone());
-    let rule = Rule { name: "rule".into(), policy, shadow: false, on_error: OnError::Deny };
+    let rule = Rule::new("rule", policy);
     CounterCharge {
         key: CounterKey::new("test", [("subject", subject)], &rule, &algorithm),
         charge: Charge { algorithm, cost: 1, shadow: false },
