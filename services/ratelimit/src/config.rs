@@ -14,7 +14,7 @@ use crate::{
     grpc::ResponseHeaders,
     inspect::{CheckRulesArgs, ExplainArgs},
     rules::RulesArgs,
-    stores::RedisCountersConfig,
+    stores::{RedisAddress, RedisCountersConfig},
 };
 
 /// Longest that requests are known: each takes some hundred bytes of Redis.
@@ -61,7 +61,8 @@ pub struct ServeArgs {
     telemetry: TelemetryArgs,
     #[command(flatten)]
     rules: RulesArgs,
-    /// Redis that holds the counters, as redis://HOST:PORT; its policy must be noeviction.
+    /// Redis that holds the counters: redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/MASTER or
+    /// redis+cluster://HOST:PORT,HOST:PORT; its policy must be noeviction.
     #[arg(long, env = "COUNTERS_REDIS_URL", hide_env_values = true, default_value = "")]
     counters_redis_url: SecretString,
     /// How long a Check waits for Redis before each rule's `on_error` decides.
@@ -109,7 +110,9 @@ impl ServeArgs {
         let mut problems = Problems::default();
         let server = self.server.validate(&mut problems);
         let telemetry = self.telemetry.validate(&mut problems);
-        let url = problems.secret_url("COUNTERS_REDIS_URL", &self.counters_redis_url, "redis://HOST:PORT");
+        let address = RedisAddress::parse(&self.counters_redis_url)
+            .inspect_err(|error| problems.push("COUNTERS_REDIS_URL", error.to_string()))
+            .ok();
         let timeout = problems.duration("REDIS_TIMEOUT", &self.redis_timeout);
         let request_id_ttl = problems.duration("REQUEST_ID_TTL", &self.request_id_ttl);
         if request_id_ttl.is_some_and(|ttl| ttl > REQUEST_ID_TTL_MAX) {
@@ -124,7 +127,11 @@ impl ServeArgs {
                 server: server?,
                 telemetry: telemetry?,
                 rules: self.rules.path(),
-                counters: RedisCountersConfig { url: url?, key_prefix: self.key_prefix, timeout: timeout? },
+                counters: RedisCountersConfig {
+                    address: address?,
+                    key_prefix: self.key_prefix,
+                    timeout: timeout?,
+                },
                 request_id_ttl: request_id_ttl?,
                 envoy_response_headers: self.envoy_response_headers,
                 local_counters_max: usize::try_from(local?).ok()?,

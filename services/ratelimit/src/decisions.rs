@@ -24,9 +24,11 @@ const NO_DOMAIN: &str = "unknown";
 #[derive(Default)]
 pub(crate) struct Decisions {
     /// By domain and rule, looked up once: to find a counter by its labels takes longer than to decide.
-    counters: RwLock<HashMap<Box<str>, HashMap<Arc<str>, Counters>>>,
+    counters: RwLock<HashMap<Box<str>, ByRule>>,
     details: RwLock<HashSet<Arc<str>>>,
 }
+
+type ByRule = HashMap<Arc<str>, Counters>;
 
 /// Of one rule.
 #[derive(Clone)]

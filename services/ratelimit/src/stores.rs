@@ -22,7 +22,7 @@ pub use key::{CounterKey, ReceiptKey};
 pub use lease::Leases;
 pub use memory::MemoryCounters;
 #[cfg(feature = "redis")]
-pub use redis::{RedisCounters, RedisCountersConfig};
+pub use redis::{InvalidAddress, RedisAddress, RedisCounters, RedisCountersConfig};
 
 /// Keeps counters and charges them.
 #[async_trait]
@@ -60,6 +60,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// Whether those decisions deny it.
+    pub fn is_denied(&self, decisions: &[Decision]) -> bool {
+        self.charges.iter().zip(decisions).any(|(it, decision)| !it.charge.shadow && !decision.allowed)
+    }
+
     /// Whether a charge takes slots, which have names.
     pub fn takes_slots(&self) -> bool {
         self.charges.iter().any(|it| matches!(it.charge.algorithm, Algorithm::Concurrency(_)))

@@ -116,7 +116,7 @@ impl Memo {
         let given_back = with_rule.filter_map(|(MemoCharge { counter, cost, .. }, rule, decision)| {
             let Policy::Limited(algorithm) = &rule.policy else { return None };
             let charge = Charge { algorithm: algorithm.clone(), cost: *cost, shadow: !rule.is_enforced() };
-            let key = CounterKey::of_limit(counter, algorithm)?;
+            let key = CounterKey::of_rule(counter, &rule.name, algorithm)?;
             Some((CounterCharge { key, charge, lease: 0, on_error: rule.on_error }, *decision))
         });
         given_back.collect()

@@ -10,7 +10,11 @@ use ratelimit_core::{Algorithm, Rule};
 /// counters together. Every part that comes from outside has its length before it, so that no two subjects have the same
 /// name. The rule is named with its parameters: a changed limit begins anew rather than with another's count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CounterKey(Arc<str>);
+pub struct CounterKey {
+    name: Arc<str>,
+    /// How much of the name tells whose counter it is.
+    subject_bytes: usize,
+}
 
 impl CounterKey {
     /// The counter of `rule`, which counts by `algorithm`, for the descriptor in that domain.
@@ -28,22 +32,35 @@ impl CounterKey {
             push(&mut key, value);
         }
         key.push('}');
-        push(&mut key, &rule.name);
-        // Writing to a string can't fail.
-        let _ = write!(key, ":{algorithm}");
-        Self(key.into())
+        let subject_bytes = key.len();
+        push_limit(&mut key, &rule.name, algorithm);
+        Self { name: key.into(), subject_bytes }
     }
 
-    /// The counter with that name, if `algorithm` still counts there.
-    pub(crate) fn of_limit(name: &str, algorithm: &Algorithm) -> Option<Self> {
-        name.strip_suffix(&algorithm.to_string())?.ends_with(':').then(|| Self(name.into()))
+    /// The counter of that name, if it is still the one of that rule.
+    pub(crate) fn of_rule(name: &str, rule: &str, algorithm: &Algorithm) -> Option<Self> {
+        let mut limit = String::new();
+        push_limit(&mut limit, rule, algorithm);
+        let subject_bytes = name.strip_suffix(&limit)?.len();
+        Some(Self { name: name.into(), subject_bytes })
+    }
+
+    /// Whose counter it is: its part in braces. All counters of a subject are on one node of a cluster.
+    pub fn subject(&self) -> &str {
+        &self.name[..self.subject_bytes]
     }
 }
 
 impl AsRef<str> for CounterKey {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.name
     }
+}
+
+fn push_limit(key: &mut String, rule: &str, algorithm: &Algorithm) {
+    push(key, rule);
+    // Writing to a string can't fail.
+    let _ = write!(key, ":{algorithm}");
 }
 
 fn push(key: &mut String, part: &str) {
@@ -63,6 +80,12 @@ impl ReceiptKey {
         push(&mut key, request_id);
         key.push_str("}receipt");
         Self(key.into())
+    }
+
+    /// The receipt for the part of a request that is one subject's.
+    #[cfg(feature = "redis")]
+    pub(super) fn of_part(subject: &str, request: &Self) -> Self {
+        Self([subject, "receipt", &request.0].concat().into())
     }
 }
 
@@ -109,8 +132,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_leads_back_to_its_counter_while_the_rule_is_the_same() {
+        let known = key("d", &[("a", "b")], "r", &window(60, 60));
+        let again = |rule, algorithm| CounterKey::of_rule(known.as_ref(), rule, &algorithm);
+        assert_eq!(again("r", window(60, 60)), Some(known.clone()));
+        assert_eq!((again("s", window(60, 60)), again("r", window(61, 60))), (None, None));
+    }
+
+    #[test]
     fn the_subject_is_the_hash_tag() {
         let key = key("snippets", &[("caller", "ann")], "writes", &window(60, 60));
         assert_eq!(key.as_ref(), "{8:snippets6:caller3:ann}6:writes:fixed_window:60:60000000");
+        assert_eq!(key.subject(), "{8:snippets6:caller3:ann}");
     }
 }

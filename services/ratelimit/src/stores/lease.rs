@@ -129,7 +129,7 @@ impl<S: CounterStore> CounterStore for Leases<S> {
             return Err(StoreError::Malformed("a receipt that was not asked for"));
         };
         self.take(&rest, &decided, now);
-        if is_denied(&rest, &decided) {
+        if rest.is_denied(&decided.decisions) {
             self.put_back(order, &paid);
         }
         Ok(Answer::Decided(merge(paid, decided)))
@@ -154,11 +154,6 @@ impl<S: CounterStore> CounterStore for Leases<S> {
     async fn ping(&self) -> Result<(), StoreError> {
         self.counters.ping().await
     }
-}
-
-fn is_denied(order: &Order, decided: &Decided) -> bool {
-    let mut decisions = order.charges.iter().zip(&decided.decisions);
-    decisions.any(|(it, decision)| !it.charge.shadow && !decision.allowed)
 }
 
 /// The decisions in the order of the charges.

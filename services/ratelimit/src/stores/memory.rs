@@ -69,7 +69,7 @@ impl MemoryCounters {
         let decided =
             Decided { at_us: now_us, decisions: memory.charge(order, counts, now_us), grants: Vec::new() };
         if let Some(receipt) = receipt {
-            memory.keep_receipt(receipt, &order.charges, decided.clone());
+            memory.keep_receipt(receipt, order.is_denied(&decided.decisions), decided.clone());
         }
         Answer::Decided(decided)
     }
@@ -154,8 +154,8 @@ impl Memory {
         outcome.decision
     }
 
-    fn keep_receipt(&mut self, order: &ReceiptOrder, charges: &[CounterCharge], decided: Decided) {
-        let kept_for = if is_denied(charges, &decided) { order.kept_if_denied } else { order.kept_for };
+    fn keep_receipt(&mut self, order: &ReceiptOrder, denied: bool, decided: Decided) {
+        let kept_for = if denied { order.kept_if_denied } else { order.kept_for };
         let expires_us = decided.at_us.saturating_add(micros(kept_for));
         let receipt = Receipt { decided, memo: order.memo.clone(), given_back: false };
         self.receipts.put(&order.key, expires_us, receipt);
@@ -174,10 +174,6 @@ impl Memory {
             self.counters.put(key, charge.algorithm.expires_us(&state), state);
         }
     }
-}
-
-fn is_denied(charges: &[CounterCharge], decided: &Decided) -> bool {
-    charges.iter().zip(&decided.decisions).any(|(it, decision)| !it.charge.shadow && !decision.allowed)
 }
 
 /// Nothing is known of the counter, so it is told as whole.

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use ratelimit::stores::{
-    Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, RedisCounters, RedisCountersConfig,
+    Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, RedisAddress, RedisCounters,
+    RedisCountersConfig,
 };
 use ratelimit_core::{
     Algorithm, Charge, OnError, Policy, Rule,
@@ -24,8 +25,8 @@ pub fn redis_counters(key_prefix: &str) -> RedisCounters {
 pub fn redis_counters_at(url: &str, key_prefix: &str) -> RedisCounters {
     // Tests share two cores with servers: a timeout of production would fail them now and then.
     let timeout = Duration::from_secs(5);
-    RedisCounters::new(RedisCountersConfig { url: url.into(), key_prefix: key_prefix.into(), timeout })
-        .unwrap()
+    let address = RedisAddress::parse(&url.into()).unwrap();
+    RedisCounters::new(RedisCountersConfig { address, key_prefix: key_prefix.into(), timeout }).unwrap()
 }
 
 pub fn fixed_window(limit: u64, period: Duration) -> Algorithm {

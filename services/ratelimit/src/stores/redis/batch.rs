@@ -103,7 +103,8 @@ fn is_of(answer: &Answer, order: &Order) -> bool {
 fn decode_answer(bytes: &Bytes, at_us: u64) -> Result<Answer, StoreError> {
     let mut unpacker = Unpacker(bytes);
     if unpacker.byte()? == b'K' {
-        return decode_receipt(&bytes.slice(1..)).map(Answer::Known);
+        let receipt = decode_receipt(&bytes.slice(1..))?;
+        return receipt.map(Answer::Known).ok_or(StoreError::Malformed("a receipt that was only begun"));
     }
     let (mut decisions, mut grants) = (Vec::new(), Vec::new());
     while !unpacker.is_empty() {
@@ -114,12 +115,29 @@ fn decode_answer(bytes: &Bytes, at_us: u64) -> Result<Answer, StoreError> {
     Ok(Answer::Decided(Decided { at_us, decisions, grants }))
 }
 
+/// Stands for a receipt while its request is charged.
+pub(super) const BEGUN: &str = "B";
+
 /// A flag, the time, how many charges there were, the answer to each, and the memo.
-pub(super) fn decode_receipt(bytes: &Bytes) -> Result<Receipt, StoreError> {
+pub(super) fn encode_receipt(decided: &Decided, memo: &Bytes) -> Vec<u8> {
+    let mut packer = Packer::default();
+    packer.byte(b'0').number(decided.at_us).place(decided.decisions.len());
+    for decision in &decided.decisions {
+        packer.decision(decision);
+    }
+    packer.0.extend(memo);
+    packer.0
+}
+
+/// `None` where the request was only begun.
+pub(super) fn decode_receipt(bytes: &Bytes) -> Result<Option<Receipt>, StoreError> {
+    if **bytes == *BEGUN.as_bytes() {
+        return Ok(None);
+    }
     let mut unpacker = Unpacker(bytes);
     let given_back = unpacker.byte()? == b'1';
     let (at_us, count) = (unpacker.number()?, unpacker.count()?);
     let decisions = (0..count).map(|_| Ok(unpacker.decision()?.0)).collect::<Result<_, StoreError>>()?;
     let memo = bytes.slice(bytes.len() - unpacker.rest().len()..);
-    Ok(Receipt { decided: Decided { at_us, decisions, grants: Vec::new() }, memo, given_back })
+    Ok(Some(Receipt { decided: Decided { at_us, decisions, grants: Vec::new() }, memo, given_back }))
 }

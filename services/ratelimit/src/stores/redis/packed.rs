@@ -60,6 +60,13 @@ impl Packer {
         }
     }
 
+    /// As the script tells it, with nothing leased.
+    pub fn decision(&mut self, decision: &Decision) -> &mut Self {
+        self.byte(u8::from(decision.allowed)).number(decision.remaining);
+        self.number(micros(decision.reset_after)).number(micros(decision.retry_after.unwrap_or_default()));
+        self.number(0).number(0)
+    }
+
     fn bucket(&mut self, bucket: &TokenBucket) -> &mut Self {
         self.byte(BUCKET).number(bucket.burst()).number(bucket.refill()).number(bucket.per())
     }

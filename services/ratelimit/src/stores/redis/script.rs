@@ -1,27 +1,26 @@
 //! A script, run by its hash.
 
-use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind, aio::ConnectionLike};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind};
 
-use super::batch::Arguments;
+use super::{batch::Arguments, connection::Connections};
 
 /// A script that a Redis which has forgotten it is given again.
-pub(super) struct StoredScript(Script);
+pub(super) struct StoredScript {
+    hash: String,
+    code: &'static str,
+}
 
 impl StoredScript {
-    pub fn new(code: &str) -> Self {
-        Self(Script::new(code))
+    pub fn new(code: &'static str) -> Self {
+        Self { hash: Script::new(code).get_hash().to_owned(), code }
     }
 
-    pub async fn run<T: FromRedisValue>(
-        &self,
-        connection: &mut impl ConnectionLike,
-        call: &Arguments,
-    ) -> RedisResult<T> {
+    pub async fn run<T: FromRedisValue>(&self, redis: &Connections, call: &Arguments) -> RedisResult<T> {
         let evalsha = self.evalsha(call);
-        match evalsha.query_async(connection).await {
+        match redis.query(&evalsha).await {
             Err(error) if is_forgotten(&error) => {
-                self.0.load_async(connection).await?;
-                evalsha.query_async(connection).await
+                redis.query::<String>(redis::cmd("SCRIPT").arg("LOAD").arg(self.code)).await?;
+                redis.query(&evalsha).await
             }
             answer => answer,
         }
@@ -29,7 +28,7 @@ impl StoredScript {
 
     fn evalsha(&self, Arguments { keys, args }: &Arguments) -> Cmd {
         let mut evalsha = redis::cmd("EVALSHA");
-        evalsha.arg(self.0.get_hash()).arg(keys.len()).arg(keys).arg(args);
+        evalsha.arg(&self.hash).arg(keys.len()).arg(keys).arg(args);
         evalsha
     }
 }
