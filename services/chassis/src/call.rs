@@ -1,27 +1,34 @@
-//! The conduct of every call, around whatever handles it: a span that continues the caller's trace, metrics, a limit
-//! on calls in flight, a deadline, panics caught, and an `ErrorInfo` on every error.
+//! The conduct of every call, around whatever handles it: a span that continues the caller's trace, metrics, limits on what
+//! all calls take up together, a deadline, panics caught, and an `ErrorInfo` on every error.
 
 use std::{
     any::Any,
+    convert::Infallible,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{Router, body::Body, extract::Request, response::Response};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
+use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span};
 
-use crate::{config::ServerConfig, deadline, method_metrics::MethodMetrics, propagation, status};
+use crate::{
+    answer::Answer,
+    background::panic_message,
+    config::ServerConfig,
+    deadline,
+    method_metrics::{Method, MethodMetrics},
+    overdue, propagation,
+    request_stream::RequestStream,
+    room::Room,
+    status,
+};
 
 /// The address a connection comes from, in the extensions of each of its requests.
 #[derive(Debug, Clone, Copy)]
@@ -30,32 +37,70 @@ pub struct PeerAddr(pub SocketAddr);
 /// What all calls of a server share.
 pub(crate) struct Calls {
     timeout: Duration,
-    in_flight: Semaphore,
+    room: Arc<Room>,
     metrics: MethodMetrics,
+    draining: CancellationToken,
 }
 
 impl Calls {
     pub(crate) fn new(config: &ServerConfig) -> Arc<Self> {
-        let in_flight = Semaphore::new(config.max_in_flight);
-        Arc::new(Self { timeout: config.request_timeout, in_flight, metrics: MethodMetrics::new() })
+        Arc::new(Self {
+            timeout: config.request_timeout,
+            room: Room::new(config),
+            metrics: MethodMetrics::new(),
+            draining: CancellationToken::new(),
+        })
     }
 
-    async fn answer(&self, request: Request, next: Next) -> Result<Response, Status> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| overloaded())?;
-        let allowed = deadline::allowed(request.headers(), self.timeout);
-        let call = AssertUnwindSafe(next.run(request)).catch_unwind();
-        deadline::within(allowed, call).await?.map_err(|panic| panicked(&*panic))
+    /// Ends the requests that are streams, as they have no end of their own.
+    pub(crate) fn end_streams(&self) {
+        self.draining.cancel();
+    }
+
+    async fn answer(
+        &self,
+        method: &Method,
+        routes: Router,
+        request: Request,
+    ) -> Result<Response<Answer>, Status> {
+        let place = self.room.take(method.is_stream())?;
+        let deadline = Instant::now() + deadline::allowed(request.headers(), self.timeout);
+        let response = deadline::within(deadline, handle(routes, self.bounded(method, request))).await??;
+        if !method.is_stream() {
+            overdue::ends_at(deadline.into());
+        }
+        Ok(explain(response).map(|body| Answer::new(body, Some(place))))
+    }
+
+    fn bounded(&self, method: &Method, request: Request) -> Request {
+        if !method.is_stream() {
+            return request;
+        }
+        request.map(|body| Body::new(RequestStream::new(body, self.draining.clone())))
     }
 }
 
-/// Middleware: answers a call as the module says.
-pub(crate) async fn conduct(State(calls): State<Arc<Calls>>, request: Request, next: Next) -> Response {
+/// Answers the calls of `routes` as the module says.
+pub(crate) fn conducted(
+    calls: Arc<Calls>,
+    routes: Router,
+) -> impl Service<Request, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+    tower::service_fn(move |request| conduct(calls.clone(), routes.clone(), request))
+}
+
+async fn conduct(
+    calls: Arc<Calls>,
+    routes: Router,
+    request: Request,
+) -> Result<Response<Answer>, Infallible> {
     let started = Instant::now();
     let method = calls.metrics.method(request.uri().path());
     let span = span(method.path(), request.headers());
-    let response = explain(calls.answer(request, next).instrument(span).await);
+    let answer = calls.answer(method, routes, request).instrument(span).await;
+    let response = answer.unwrap_or_else(|status| refusal(status).map(|body| Answer::new(body, None)));
     method.record(code(response.headers()), started.elapsed());
-    response
+    Ok(response)
 }
 
 fn span(path: &'static str, headers: &HeaderMap) -> Span {
@@ -66,35 +111,33 @@ fn span(path: &'static str, headers: &HeaderMap) -> Span {
     span
 }
 
+async fn handle(routes: Router, request: Request) -> Result<Response, Status> {
+    let handled = AssertUnwindSafe(routes.oneshot(request)).catch_unwind().await;
+    let Ok(response) = handled.map_err(|panic| panicked(&*panic))?;
+    Ok(response)
+}
+
 fn code(headers: &HeaderMap) -> Code {
     headers.get("grpc-status").map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
 }
 
-/// Gives every gRPC error its `ErrorInfo`, also what tonic itself refused.
-fn explain(answer: Result<Response, Status>) -> Response {
-    match answer {
-        Ok(response) if code(response.headers()) == Code::Ok => response,
-        Ok(response) => match Status::from_header_map(response.headers()) {
-            Some(status) if status.details().is_empty() => into_response(status),
-            _ => response,
-        },
-        Err(status) => into_response(status),
+/// Gives a gRPC error its `ErrorInfo`, also what tonic itself refused.
+fn explain(response: Response) -> Response {
+    if code(response.headers()) == Code::Ok {
+        return response;
+    }
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.details().is_empty() => refusal(status),
+        _ => response,
     }
 }
 
-fn into_response(status: Status) -> Response {
+fn refusal(status: Status) -> Response {
     status::with_error_info(status).into_http::<tonic::body::Body>().map(Body::new)
 }
 
-fn overloaded() -> Status {
-    metrics::counter!("grpc_overloaded_total").increment(1);
-    status::Error::unavailable("OVERLOADED", "too many calls at once", Duration::from_secs(1)).into()
-}
-
 fn panicked(panic: &(dyn Any + Send)) -> Status {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message = message.unwrap_or("not a string"), "a handler panicked");
+    tracing::error!(message = panic_message(panic).unwrap_or("not a text"), "a handler panicked");
     metrics::counter!("grpc_panics_total").increment(1);
     status::Error::new(Code::Internal, "INTERNAL", "internal error").into()
 }

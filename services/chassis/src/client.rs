@@ -39,12 +39,13 @@ pub fn on_behalf(limit: Duration) -> impl Interceptor + Clone {
     }
 }
 
-/// Whether the service at the other end says that it is serving; for [`Health::dependency`](crate::Health::dependency).
+/// Whether the gRPC service of that name at the other end is serving; for [`Health::dependency`](crate::Health::dependency).
 ///
 /// # Errors
 /// When it can't be reached, or is not serving.
-pub async fn probe(channel: Channel) -> ProbeResult {
-    let response = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+pub async fn probe(channel: Channel, service: &'static str) -> ProbeResult {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let response = HealthClient::new(channel).check(request).await;
     let status = response.map_err(|status| status.message().to_owned())?.into_inner().status();
     if status == ServingStatus::Serving { Ok(()) } else { Err("not serving".into()) }
 }

@@ -1,93 +1,12 @@
 //! Flags and environment variables, validated whole: every mistake is reported, not the first.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+mod problems;
+
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
-use secrecy::{ExposeSecret as _, SecretString};
 
-/// Collects what is wrong with a configuration, so that one run reports all of it.
-#[derive(Debug, Default)]
-pub struct Problems(Vec<String>);
-
-/// Every mistake in a configuration, one a line.
-#[derive(Debug, thiserror::Error)]
-pub struct ConfigError(Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration is not valid:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
-    }
-}
-
-impl Problems {
-    /// Notes that the option of that variable is wrong, and what would be right.
-    pub fn push(&mut self, variable: &str, problem: impl fmt::Display) {
-        let flag = variable.to_lowercase().replace('_', "-");
-        self.0.push(format!("--{flag} ({variable}): {problem}"));
-    }
-
-    /// Parses a value; `expected` says what would be right, such as "an address such as 0.0.0.0:50051".
-    pub fn parse<T: FromStr>(&mut self, variable: &str, value: &str, expected: &str) -> Option<T> {
-        let parsed = value.trim().parse().ok();
-        if parsed.is_none() {
-            self.push(variable, format_args!("{value:?} is not {expected}"));
-        }
-        parsed
-    }
-
-    /// Parses a duration such as `200ms`, `10s` or `1m 30s`; zero is refused.
-    pub fn duration(&mut self, variable: &str, value: &str) -> Option<Duration> {
-        let parsed = humantime::parse_duration(value.trim()).ok().filter(|d| !d.is_zero());
-        if parsed.is_none() {
-            self.push(variable, format_args!("{value:?} is not a duration above 0 such as 200ms or 10s"));
-        }
-        parsed
-    }
-
-    /// Parses a whole number within a range.
-    pub fn within(&mut self, variable: &str, value: &str, min: u64, max: u64) -> Option<u64> {
-        let parsed = value.trim().parse().ok().filter(|n| (min..=max).contains(n));
-        if parsed.is_none() {
-            self.push(variable, format_args!("{value:?} is not a whole number from {min} to {max}"));
-        }
-        parsed
-    }
-
-    /// Checks for a URL of the scheme in `form`, such as `http://HOST:PORT`.
-    pub fn url(&mut self, variable: &str, value: &str, form: &str) -> Option<String> {
-        let scheme = form.split("://").next().unwrap_or_default();
-        let (given, rest) = value.split_once("://").unwrap_or_default();
-        // What was given is not repeated: it may hold a password.
-        if given.strip_suffix('s') == Some(scheme) {
-            self.push(variable, format_args!("TLS is not supported; expected {form}"));
-        } else if rest.is_empty() || (given != scheme && (scheme, given) != ("postgres", "postgresql")) {
-            self.push(variable, format_args!("is required, as {form}"));
-        } else {
-            return Some(value.to_owned());
-        }
-        None
-    }
-
-    /// Checks for a URL that may hold a password.
-    pub fn secret_url(&mut self, variable: &str, value: &SecretString, form: &str) -> Option<SecretString> {
-        self.url(variable, value.expose_secret(), form).map(SecretString::from)
-    }
-
-    /// The error that lists everything noted so far.
-    pub fn into_error(self) -> ConfigError {
-        ConfigError(self.0)
-    }
-
-    /// Gives the configuration back if nothing was noted. Callers build it as an `Option`, with `?` on
-    /// each parsed part after all parts were parsed.
-    pub fn finish<T>(self, config: Option<T>) -> Result<T, ConfigError> {
-        match config {
-            Some(config) if self.0.is_empty() => Ok(config),
-            _ => Err(self.into_error()),
-        }
-    }
-}
+pub use problems::{ConfigError, Problems};
 
 /// Where to listen, and the limits of the server.
 #[derive(Debug, Args)]
@@ -108,11 +27,14 @@ pub struct ServerArgs {
     /// Connections open at once; further ones wait to be accepted.
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "10000")]
     pub max_connections: String,
-    /// Calls in flight at once; further ones are answered UNAVAILABLE.
+    /// Calls in flight at once, until their answers are taken; further ones are answered UNAVAILABLE.
     #[arg(long, env = "MAX_IN_FLIGHT", default_value = "20000")]
     pub max_in_flight: String,
+    /// Bytes of answers over 16 KiB that clients have yet to take; beyond, calls are answered UNAVAILABLE.
+    #[arg(long, env = "MAX_ANSWER_BYTES", default_value = "268435456")]
+    pub max_answer_bytes: String,
     /// Calls in flight at once on one connection.
-    #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "256")]
+    #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "100")]
     pub max_concurrent_streams: String,
     /// How often an idle connection is pinged.
     #[arg(long, env = "KEEPALIVE_INTERVAL", default_value = "30s")]
@@ -120,6 +42,9 @@ pub struct ServerArgs {
     /// How long a ping may stay unanswered before the connection is closed.
     #[arg(long, env = "KEEPALIVE_TIMEOUT", default_value = "20s")]
     pub keepalive_timeout: String,
+    /// Longest that a client may take to say which HTTP it speaks, and to send the head of a request of HTTP/1.
+    #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s")]
+    pub handshake_timeout: String,
     /// How long a stopping server lets calls and background work finish.
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "15s")]
     pub drain_timeout: String,
@@ -138,14 +63,18 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Connections open at once.
     pub max_connections: usize,
-    /// Calls in flight at once.
+    /// Calls in flight at once; streams may be a sixteenth of it on top.
     pub max_in_flight: usize,
+    /// Bytes of answers over 16 KiB that clients have yet to take.
+    pub max_answer_bytes: usize,
     /// Calls in flight at once on one connection.
     pub max_concurrent_streams: u32,
     /// How often an idle connection is pinged.
     pub keepalive_interval: Duration,
     /// How long a ping may stay unanswered.
     pub keepalive_timeout: Duration,
+    /// Longest that a client may take to say which HTTP it speaks.
+    pub handshake_timeout: Duration,
     /// How long draining may take.
     pub drain_timeout: Duration,
 }
@@ -160,9 +89,11 @@ impl ServerArgs {
         let request_timeout = problems.duration("REQUEST_TIMEOUT", &self.request_timeout);
         let max_connections = problems.within("MAX_CONNECTIONS", &self.max_connections, 1, 1_000_000);
         let max_in_flight = problems.within("MAX_IN_FLIGHT", &self.max_in_flight, 1, 1_000_000);
+        let answer_bytes = problems.within("MAX_ANSWER_BYTES", &self.max_answer_bytes, 1024 * 1024, 1 << 40);
         let streams = problems.within("MAX_CONCURRENT_STREAMS", &self.max_concurrent_streams, 1, 65_536);
         let keepalive_interval = problems.duration("KEEPALIVE_INTERVAL", &self.keepalive_interval);
         let keepalive_timeout = problems.duration("KEEPALIVE_TIMEOUT", &self.keepalive_timeout);
+        let handshake_timeout = problems.duration("HANDSHAKE_TIMEOUT", &self.handshake_timeout);
         let drain_timeout = problems.duration("DRAIN_TIMEOUT", &self.drain_timeout);
         Some(ServerConfig {
             listen_addr: listen_addr?,
@@ -171,9 +102,11 @@ impl ServerArgs {
             request_timeout: request_timeout?,
             max_connections: usize::try_from(max_connections?).ok()?,
             max_in_flight: usize::try_from(max_in_flight?).ok()?,
+            max_answer_bytes: usize::try_from(answer_bytes?).ok()?,
             max_concurrent_streams: u32::try_from(streams?).ok()?,
             keepalive_interval: keepalive_interval?,
             keepalive_timeout: keepalive_timeout?,
+            handshake_timeout: handshake_timeout?,
             drain_timeout: drain_timeout?,
         })
     }
@@ -220,21 +153,5 @@ mod tests {
         assert!(text.contains(r#"--listen-addr (LISTEN_ADDR): "here" is not an address such as"#), "{text}");
         assert!(text.contains("--request-timeout (REQUEST_TIMEOUT)"), "{text}");
         assert!(text.contains("a whole number from 1 to 1000000"), "{text}");
-    }
-
-    #[test]
-    fn a_url_has_the_scheme_that_is_spoken() {
-        let said = |url: &str, form: &str| {
-            let mut problems = Problems::default();
-            problems.url("URL", url, form).unwrap_or_else(|| problems.into_error().to_string())
-        };
-        assert_eq!(said("postgresql://h/db", "postgres://HOST"), "postgresql://h/db");
-        assert!(
-            said("rediss://hunter2@h", "redis://HOST")
-                .contains("TLS is not supported; expected redis://HOST")
-        );
-        for wrong in ["", "redis://", "h:6379", "http://h"] {
-            assert!(said(wrong, "redis://HOST").contains("is required, as redis://HOST"), "{wrong}");
-        }
     }
 }

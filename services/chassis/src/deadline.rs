@@ -24,13 +24,13 @@ pub(crate) fn allowed(headers: &HeaderMap, limit: Duration) -> Duration {
     requested(headers).map_or(limit, |requested| requested.min(limit))
 }
 
-/// Runs a call for at most the time allowed.
+/// Runs a call until the deadline at most.
 ///
 /// # Errors
 /// DEADLINE_EXCEEDED when time is up; the call is dropped then.
-pub(crate) async fn within<T>(allowed: Duration, call: impl Future<Output = T>) -> Result<T, Status> {
-    let call = DEADLINE.scope(Instant::now() + allowed, call);
-    tokio::time::timeout(allowed, call).await.map_err(|_| exceeded())
+pub(crate) async fn within<T>(deadline: Instant, call: impl Future<Output = T>) -> Result<T, Status> {
+    let call = DEADLINE.scope(deadline, call);
+    tokio::time::timeout_at(deadline.into(), call).await.map_err(|_| exceeded())
 }
 
 fn exceeded() -> Status {
@@ -80,14 +80,15 @@ mod tests {
             HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), "5S".parse().unwrap())]);
         assert_eq!(allowed(&headers, Duration::from_secs(60)), Duration::from_secs(5));
         assert_eq!(allowed(&headers, Duration::from_secs(1)), Duration::from_secs(1));
-        let left = within(Duration::from_secs(5), async { remaining() }).await.unwrap().unwrap();
+        let left =
+            within(Instant::now() + Duration::from_secs(5), async { remaining() }).await.unwrap().unwrap();
         assert!(left <= Duration::from_secs(5) && left > Duration::from_secs(4));
         assert_eq!(remaining(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_takes_too_long_is_deadline_exceeded() {
-        let call = within(Duration::from_secs(1), std::future::pending::<()>());
+        let call = within(Instant::now() + Duration::from_secs(1), std::future::pending::<()>());
         assert_eq!(call.await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
     }
 }

@@ -59,7 +59,8 @@ impl Health {
         self
     }
 
-    /// Reports a gRPC service SERVING while any of the named dependencies is up; always, if none is named.
+    /// Reports a gRPC service SERVING while any of the named dependencies is up; always, if none is named. Unlike readiness
+    /// this does not wait for what is needed to start: a service may be able to answer something before.
     #[must_use]
     pub fn service(mut self, name: &'static str, any_of: &'static [&'static str]) -> Self {
         self.services.push((name, any_of));
@@ -88,7 +89,18 @@ pub(crate) struct Report {
     /// What is down, and why.
     pub(crate) down: BTreeMap<&'static str, String>,
     was_ready: bool,
-    draining: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was probed yet, so nothing is promised.
+    #[default]
+    Starting,
+    /// What is not down is up.
+    Probed,
+    /// For good.
+    Draining,
 }
 
 /// Keeps the [`Report`] and the gRPC health statuses up to date.
@@ -121,7 +133,7 @@ impl Monitor {
     pub(crate) async fn drain(&self) {
         {
             let mut report = self.report.write();
-            report.draining = true;
+            report.phase = Phase::Draining;
             report.ready = false;
         }
         self.publish().await;
@@ -150,7 +162,10 @@ impl Monitor {
         {
             let mut report = self.report.write();
             report.was_ready |= startable;
-            report.ready = report.was_ready && serving && !report.draining;
+            if report.phase == Phase::Starting {
+                report.phase = Phase::Probed;
+            }
+            report.ready = report.was_ready && serving && report.phase == Phase::Probed;
             report.down = down;
         }
         self.publish().await;
@@ -172,7 +187,7 @@ impl Monitor {
     pub(crate) async fn publish(&self) {
         let report = self.report();
         for (service, any_of) in &self.health.services {
-            let serving = report.was_ready && !report.draining && is_up(any_of, &report.down);
+            let serving = report.phase == Phase::Probed && is_up(any_of, &report.down);
             self.reporter.set_service_status(service, status(serving)).await;
         }
         self.reporter.set_service_status("", status(report.ready)).await;

@@ -5,22 +5,31 @@
 //! runs in the background belongs to the app's [`Background`], which is stopped and joined there.
 
 mod admin;
+mod answer;
 pub mod background;
 pub mod call;
 pub mod client;
 pub mod config;
+mod connections;
 pub mod deadline;
 pub mod health;
 pub mod healthcheck;
+mod infrastructure;
+mod log_gate;
 mod main_loop;
 mod method_metrics;
+mod overdue;
 pub mod propagation;
+mod request_stream;
+mod room;
 mod serve;
+mod socket;
 pub mod status;
 pub mod telemetry;
 mod workers;
 
-pub use background::Background;
+pub use background::{Background, TaskDied};
 pub use health::{Health, Need};
+pub use log_gate::LogGate;
 pub use main_loop::{run_to_completion, serve_until_signal};
 pub use serve::{App, Bound, ServeError};

@@ -1,10 +1,6 @@
 //! Requests and their durations by gRPC method and code.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Histogram};
 use prost::Message as _;
@@ -19,41 +15,45 @@ pub(crate) struct MethodMetrics {
 }
 
 /// The metrics of one method.
-#[derive(Clone)]
-pub(crate) struct Method(Arc<MethodState>);
-
-struct MethodState {
+pub(crate) struct Method {
     path: &'static str,
+    is_stream: bool,
     seconds: Histogram,
     requests: [OnceLock<Counter>; 17],
 }
 
 impl MethodMetrics {
     pub(crate) fn new() -> Self {
-        let methods = known_paths().iter().map(|path| (path.as_str(), Method::new(path))).collect();
-        Self { methods, unknown: Method::new("unknown") }
+        let known = known_methods().iter();
+        let methods = known.map(|(path, is_stream)| (path.as_str(), Method::new(path, *is_stream))).collect();
+        Self { methods, unknown: Method::new("unknown", false) }
     }
 
-    pub(crate) fn method(&self, path: &str) -> Method {
-        self.methods.get(path).unwrap_or(&self.unknown).clone()
+    pub(crate) fn method(&self, path: &str) -> &Method {
+        self.methods.get(path).unwrap_or(&self.unknown)
     }
 }
 
 impl Method {
-    fn new(path: &'static str) -> Self {
+    fn new(path: &'static str, is_stream: bool) -> Self {
         let seconds = metrics::histogram!("grpc_request_seconds", "method" => path);
-        Self(Arc::new(MethodState { path, seconds, requests: std::array::from_fn(|_| OnceLock::new()) }))
+        Self { path, is_stream, seconds, requests: std::array::from_fn(|_| OnceLock::new()) }
     }
 
     /// The method's path, or `unknown`.
     pub(crate) fn path(&self) -> &'static str {
-        self.0.path
+        self.path
+    }
+
+    /// Whether its answer is a stream, which may go on for ever.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     pub(crate) fn record(&self, code: Code, elapsed: Duration) {
-        self.0.seconds.record(elapsed);
-        let Some(counter) = self.0.requests.get(code as usize) else { return };
-        counter.get_or_init(|| requests(self.0.path, code)).increment(1);
+        self.seconds.record(elapsed);
+        let Some(counter) = self.requests.get(code as usize) else { return };
+        counter.get_or_init(|| requests(self.path, code)).increment(1);
     }
 }
 
@@ -61,31 +61,33 @@ fn requests(path: &'static str, code: Code) -> Counter {
     metrics::counter!("grpc_requests_total", "method" => path, "code" => crate::status::reason(code))
 }
 
-/// `/package.Service/Method` of every contract; collected once, as label values live as long as the process.
-fn known_paths() -> &'static HashSet<String> {
-    static PATHS: OnceLock<HashSet<String>> = OnceLock::new();
-    PATHS.get_or_init(|| {
+/// `/package.Service/Method` of every contract, and whether it streams its answer; collected once, as label values live as
+/// long as the process.
+fn known_methods() -> &'static HashMap<String, bool> {
+    static METHODS: OnceLock<HashMap<String, bool>> = OnceLock::new();
+    METHODS.get_or_init(|| {
         let sets = [
             rpc::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        sets.into_iter().flat_map(paths).collect()
+        sets.into_iter().flat_map(methods).collect()
     })
 }
 
-fn paths(encoded: &[u8]) -> Vec<String> {
+fn methods(encoded: &[u8]) -> Vec<(String, bool)> {
     let set = FileDescriptorSet::decode(encoded).unwrap_or_default();
-    let mut paths = Vec::new();
+    let mut methods = Vec::new();
     for file in &set.file {
         for service in &file.service {
             for method in &service.method {
-                paths.push(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                methods.push((path, method.server_streaming()));
             }
         }
     }
-    paths
+    methods
 }
 
 #[cfg(test)]
@@ -99,5 +101,7 @@ mod tests {
             assert_eq!(metrics.method(path).path(), path);
         }
         assert_eq!(metrics.method("/made.Up/Method").path(), "unknown");
+        let streams = ["/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check", "/made.Up/Method"];
+        assert_eq!(streams.map(|path| metrics.method(path).is_stream()), [true, false, false]);
     }
 }

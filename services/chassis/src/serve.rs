@@ -1,27 +1,20 @@
-//! Serving an app: listeners, health, reflection, admin endpoint, and the order of stopping.
+//! Serving an app: listeners, threads, the admin endpoint, and the order of stopping.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::Router;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::{
     Background, Health, admin,
+    background::TaskDied,
     call::{self, Calls},
     config::ServerConfig,
     health::Monitor,
-    status, telemetry,
+    infrastructure, socket, status, telemetry,
     workers::Workers,
 };
-
-/// What every service serves beside its own.
-const INFRASTRUCTURE: [&str; 3] = [
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-];
 
 /// From the last accepted connection to the end of them all: one that has not yet said which version of HTTP it speaks
 /// can't be told to go away, and would be cut.
@@ -29,6 +22,9 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest that the admin endpoint takes to answer its last request.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Of the drain timeout one part in so many is for the background, however long the calls take.
+const BACKGROUND_SHARE: u32 = 4;
 
 /// A service, ready to be served.
 pub struct App {
@@ -54,6 +50,9 @@ pub enum ServeError {
     /// A thread or a runtime could not be made, or a listener died.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What runs in the background has to run for as long as the service.
+    #[error(transparent)]
+    Background(#[from] TaskDied),
 }
 
 /// The bound addresses of a service that is not serving yet.
@@ -69,8 +68,8 @@ impl Bound {
     /// # Errors
     /// [`ServeError::Bind`] names the address.
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
-        let listener = bind(config.listen_addr).await?;
-        let admin = bind(config.admin_addr).await?;
+        let listener = bind(config.listen_addr, &config).await?;
+        let admin = bind(config.admin_addr, &config).await?;
         Ok(Self { config, listener, admin })
     }
 
@@ -82,37 +81,70 @@ impl Bound {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` is cancelled; then turns NOT_SERVING, drains, and stops the background tasks, all
-    /// within the drain timeout.
+    /// Serves until `stop` is cancelled, or what it needs dies; then turns NOT_SERVING, drains, and stops the background
+    /// tasks, all within the drain timeout.
     ///
     /// # Errors
-    /// When it could not start, or a listener died.
+    /// When it could not start, or a listener or a background task died.
     pub async fn run(self, app: App, stop: CancellationToken) -> Result<(), ServeError> {
         status::set_domain(app.error_domain);
-        let (reporter, health_server) = tonic_health::server::health_reporter();
-        let infrastructure = with_reflection(Routes::new(health_server), app.health.service_names())?;
-        let routes = infrastructure.into_axum_router().merge(app.routes.reset_fallback());
-        let routes = routes.layer(middleware::from_fn_with_state(Calls::new(&self.config), call::conduct));
+        let Self { config, listener, admin } = self;
+        let (reporter, infrastructure) = infrastructure::routes(app.health.service_names())?;
+        let routes = infrastructure.merge(app.routes.reset_fallback());
         let monitor = Monitor::new(app.health, reporter);
         // Before the first probe nothing is known, and nothing is promised.
         monitor.publish().await;
-        tracing::info!(grpc = %self.listen_addr()?, admin = %self.admin.local_addr()?, "serving");
-        let chores = start_chores(&monitor, self.admin, &self.config)?;
-        let workers = Workers::start("server", self.config.server_threads, &self.config, &routes)?;
+        tracing::info!(grpc = %listener.local_addr()?, admin = %admin.local_addr()?, "serving");
+        let chores = start_chores(&monitor, admin, &config)?;
+        let calls = Calls::new(&config);
+        let server = call::conducted(calls.clone(), routes);
+        let workers = Workers::start("server", config.server_threads, &config, &server)?;
+        let running = Running { calls, workers, monitor, background: app.background, chores };
+        running.run(listener, stop, config.drain_timeout).await
+    }
+}
 
+/// A service that is being served.
+struct Running {
+    calls: Arc<Calls>,
+    workers: Workers,
+    monitor: Monitor,
+    background: Background,
+    chores: Background,
+}
+
+impl Running {
+    async fn run(
+        mut self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> Result<(), ServeError> {
         let served = tokio::select! {
-            served = workers.deal(self.listener) => served,
+            dealt = self.workers.deal(&listener) => dealt.map_err(ServeError::from),
+            died = self.background.died() => Err(died.into()),
+            died = self.chores.died() => Err(died.into()),
             () = stop.cancelled() => Ok(()),
         };
-        let deadline = Instant::now() + self.config.drain_timeout;
-        monitor.drain().await;
-        tokio::time::sleep(PREFACE_PAUSE).await;
-        tokio::join!(workers.drain(deadline), monitor.end_watches());
-        app.background.stop(deadline.saturating_duration_since(Instant::now())).await;
-        // Last: while it drains, too, a service tells that it lives and takes no more calls.
-        chores.stop(2 * ADMIN_DRAIN_TIMEOUT).await;
+        if let Err(error) = &served {
+            tracing::error!(%error, "stopping, as the service can't go on");
+        }
+        self.drain(listener, drain).await;
         tracing::info!("stopped");
-        Ok(served?)
+        served
+    }
+
+    async fn drain(self, listener: TcpListener, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        self.monitor.drain().await;
+        self.workers.deal_last(listener);
+        tokio::time::sleep(PREFACE_PAUSE).await;
+        self.calls.end_streams();
+        self.monitor.end_watches().await;
+        self.workers.drain(deadline - timeout / BACKGROUND_SHARE).await;
+        self.background.stop(deadline.saturating_duration_since(Instant::now())).await;
+        // Last: while it drains, too, a service tells that it lives and takes no more calls.
+        self.chores.stop(2 * ADMIN_DRAIN_TIMEOUT).await;
     }
 }
 
@@ -127,25 +159,13 @@ fn start_chores(monitor: &Monitor, admin: TcpListener, config: &ServerConfig) ->
     Ok(chores)
 }
 
-async fn bind(addr: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(addr).await.map_err(|error| ServeError::Bind(addr, error))
-}
-
-/// Lists only what this process serves: the descriptors are those of every service.
-fn with_reflection<'a>(
-    routes: Routes,
-    served: impl Iterator<Item = &'a str>,
-) -> Result<Routes, tonic_reflection::server::Error> {
-    let served: Vec<&str> = INFRASTRUCTURE.into_iter().chain(served).collect();
-    let builder = || {
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that clients such as grpcurl can print the details of an error.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
-        served.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+async fn bind(addr: SocketAddr, config: &ServerConfig) -> Result<TcpListener, ServeError> {
+    let bind = async {
+        let listener = TcpListener::bind(addr).await?;
+        socket::give_up_silent_peers(&listener, config)?;
+        Ok(listener)
     };
-    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+    bind.await.map_err(|error| ServeError::Bind(addr, error))
 }
 
 async fn upkeep(stop: CancellationToken) {

@@ -11,13 +11,18 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::config::Problems;
 
 /// Upper bounds of the buckets of every `*_seconds` histogram.
 const SECONDS_BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What becomes part of a trace, whatever is logged.
+const TRACED: LevelFilter = LevelFilter::INFO;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -37,7 +42,7 @@ pub struct TelemetryArgs {
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "pretty")]
     pub log_format: LogFormat,
-    /// What to log, as tracing directives such as info,snippets=debug.
+    /// What to log, as tracing directives such as info,snippets=debug; traces don't depend on it.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub rust_log: String,
     /// OTLP/gRPC collector to send traces to, such as http://localhost:4317; unset: none.
@@ -61,11 +66,11 @@ impl TelemetryArgs {
             problems
                 .push("RUST_LOG", format_args!("{:?} is not a list of directives: {error}", self.rust_log));
         }
-        let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
-        if endpoint.as_ref().is_some_and(|endpoint| endpoint.parse::<http::Uri>().is_err()) {
-            problems.push("OTEL_EXPORTER_OTLP_ENDPOINT", "is not a URL such as http://localhost:4317");
-        }
-        Some(TelemetryConfig { format: self.log_format, filter: filter.ok()?, otlp_endpoint: endpoint })
+        let endpoint = self.otel_exporter_otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+        let endpoint =
+            endpoint.map(|url| problems.url("OTEL_EXPORTER_OTLP_ENDPOINT", url, "http://HOST:PORT"));
+        let otlp_endpoint = endpoint.map_or(Some(None), |url| url.map(Some))?;
+        Some(TelemetryConfig { format: self.log_format, filter: filter.ok()?, otlp_endpoint })
     }
 }
 
@@ -98,15 +103,16 @@ impl Telemetry {
         global::set_text_map_propagator(TraceContextPropagator::new());
         let traces =
             config.otlp_endpoint.as_deref().map(|endpoint| exporter(service, endpoint)).transpose()?;
-        let spans =
-            traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer(service)));
+        let spans = traces.as_ref().map(|traces| {
+            tracing_opentelemetry::layer().with_tracer(traces.tracer(service)).with_filter(TRACED)
+        });
         let logs = match config.format {
             // In colours, unless NO_COLOR is set.
             LogFormat::Pretty if stdout().is_terminal() => tracing_subscriber::fmt::layer().boxed(),
             LogFormat::Pretty => tracing_subscriber::fmt::layer().with_ansi(false).boxed(),
             LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).boxed(),
         };
-        tracing_subscriber::registry().with(spans).with(logs).with(config.filter).try_init()?;
+        tracing_subscriber::registry().with(spans).with(logs.with_filter(config.filter)).try_init()?;
         Ok(Self { traces })
     }
 

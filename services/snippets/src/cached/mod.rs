@@ -4,9 +4,10 @@ mod pending;
 
 use crate::{
     domain::{Snippet, SnippetId, SnippetPatch, Version, Visibility},
-    ports::{CacheEntry, ChangeError, InsertError, SnippetCache, SnippetStore, StoreError},
+    ports::{CacheEntry, CacheError, ChangeError, InsertError, SnippetCache, SnippetStore, StoreError},
 };
 use async_trait::async_trait;
+use chassis::LogGate;
 use chrono::{DateTime, Utc};
 use pending::{Due, Pending, Write};
 use std::{
@@ -125,10 +126,7 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
         write.committed(version);
         match self.cache.invalidate(id, version).await {
             Ok(()) => write.settled(),
-            Err(error) => {
-                metrics::counter!("snippets_cache_invalidation_failures_total").increment(1);
-                tracing::warn!(%id, %error, "invalidation failed and will be tried again");
-            }
+            Err(error) => invalidation_failed(id, &error),
         }
     }
 }
@@ -193,6 +191,14 @@ fn failed(write: Write, error: ChangeError) -> ChangeError {
         ChangeError::Store(StoreError::Indeterminate(_) | StoreError::Internal(_)) => {}
     }
     error
+}
+
+fn invalidation_failed(id: &SnippetId, error: &CacheError) {
+    static WARNINGS: LogGate = LogGate::new();
+    metrics::counter!("snippets_cache_invalidation_failures_total").increment(1);
+    if let Some(held_back) = WARNINGS.pass() {
+        tracing::warn!(%id, %error, held_back, "invalidation failed and will be tried again");
+    }
 }
 
 fn count(outcome: &'static str) {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chassis::status::{Error, ExceededQuota, FieldViolation};
+use chassis::{
+    LogGate,
+    status::{Error, ExceededQuota, FieldViolation},
+};
 use tonic::{Code, Status};
 
 use crate::{
@@ -86,12 +89,28 @@ impl From<ApiError> for Status {
 /// Causes go to the log, never to the client.
 fn log(error: &ApiError) {
     match error {
-        ApiError::Store(StoreError::Unavailable(cause) | StoreError::Indeterminate(cause)) => {
-            tracing::warn!(%cause, "the store is unavailable");
-        }
-        ApiError::Store(StoreError::Internal(cause)) => tracing::error!(%cause, "the store failed"),
+        ApiError::Store(error) => store_failed(error),
         ApiError::Bug(what) => tracing::error!(what, "a call met a bug"),
         _ => {}
+    }
+}
+
+/// Every failure is counted. While the store is away each call meets the same, so the log has it once a second.
+fn store_failed(error: &StoreError) {
+    static UNAVAILABLE: LogGate = LogGate::new();
+    static INTERNAL: LogGate = LogGate::new();
+    let (kind, cause) = match error {
+        StoreError::Unavailable(cause) => ("unavailable", cause),
+        StoreError::Indeterminate(cause) => ("indeterminate", cause),
+        StoreError::Internal(cause) => ("internal", cause),
+    };
+    metrics::counter!("snippets_store_failures_total", "kind" => kind).increment(1);
+    if let StoreError::Internal(_) = error {
+        if let Some(held_back) = INTERNAL.pass() {
+            tracing::error!(%cause, held_back, "the store failed");
+        }
+    } else if let Some(held_back) = UNAVAILABLE.pass() {
+        tracing::warn!(%cause, held_back, "the store is unavailable");
     }
 }
 
@@ -101,9 +120,7 @@ fn public(error: ApiError) -> Error {
             violations.into_iter().map(|v| FieldViolation { field: v.field, description: v.description }),
         ),
         ApiError::FieldUnimplemented(field) => Error::field_unimplemented(field),
-        ApiError::MethodUnimplemented => {
-            Error::new(Code::Unimplemented, "METHOD_NOT_SERVED", "this method is not served yet")
-        }
+        ApiError::MethodUnimplemented => Error::method_unimplemented(),
         ApiError::Denied(Denial::NotFound) => {
             Error::new(Code::NotFound, "SNIPPET_NOT_FOUND", "the snippet does not exist")
         }

@@ -1,20 +1,18 @@
 //! Charges each write to its caller before the request is even decoded.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
+use chassis::LogGate;
 use tonic::Status;
 
 use super::error::ApiError;
 use crate::{
-    domain::{Caller, Identity, now},
+    domain::{Caller, Identity},
     ports::{RateLimiter, WriteDecision},
 };
 
@@ -60,10 +58,9 @@ fn subject(caller: &Caller) -> String {
 
 /// Counts every write that passed unchecked, and warns at most once a second.
 fn fail_open(reason: &str) {
-    static WARNED_AT: AtomicI64 = AtomicI64::new(0);
+    static WARNINGS: LogGate = LogGate::new();
     metrics::counter!("snippets_unchecked_writes_total").increment(1);
-    let second = now().timestamp();
-    if WARNED_AT.swap(second, Ordering::Relaxed) != second {
-        tracing::warn!(reason, "the limiter can't be asked, writes pass unchecked");
+    if let Some(held_back) = WARNINGS.pass() {
+        tracing::warn!(reason, held_back, "the limiter can't be asked, writes pass unchecked");
     }
 }

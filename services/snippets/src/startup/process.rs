@@ -105,7 +105,9 @@ impl Dependencies {
                 let connected = publisher.connected();
                 async move { if connected { Ok(()) } else { Err("not connected".into()) } }
             })
-            .dependency("ratelimit", Need::Degrades, move || chassis::client::probe(ratelimit.clone()))
+            .dependency("ratelimit", Need::Degrades, move || {
+                chassis::client::probe(ratelimit.clone(), "ratelimit.v1.RateLimitService")
+            })
             // Cached reads work without the database.
             .service("snippets.v1.SnippetService", &["postgres", "cache"])
             .service("snippets.v1.AccountService", &["postgres"])
