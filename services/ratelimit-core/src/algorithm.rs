@@ -9,9 +9,11 @@
 
 mod concurrency;
 mod fixed_window;
+mod kind;
 mod leaky_bucket;
 mod lease;
 mod meter;
+mod parameters;
 mod quota;
 mod sliding_window;
 mod token_bucket;
@@ -21,23 +23,17 @@ use std::{fmt, time::Duration};
 
 pub use concurrency::{Concurrency, SLOTS_MAX, Slot, Slots};
 pub use fixed_window::FixedWindow;
+pub use kind::Kind;
 pub use leaky_bucket::LeakyBucket;
 pub use lease::{LEASED_PART, Lease};
+pub use parameters::{CostAboveCapacity, EXACT_MAX, InvalidParameters, LIMIT_MAX, PERIOD_MAX, PERIOD_MIN};
 pub use quota::{CalendarPeriod, Quota};
 pub use sliding_window::{Entry, SLICES, SlidingLog, SlidingWindow};
 pub use token_bucket::{Bucket, TokenBucket};
 pub use window::Window;
 
 use meter::Meter;
-
-/// Largest value of any product in the arithmetic, so that sums of two stay exact in a double.
-pub const EXACT_MAX: u64 = 1 << 52;
-/// Largest limit and burst, as in Envoy's protocol.
-pub const LIMIT_MAX: u64 = u32::MAX as u64;
-/// Shortest period.
-pub const PERIOD_MIN: Duration = Duration::from_millis(1);
-/// Longest period: a leap year.
-pub const PERIOD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+use parameters::{period_us, validate_limit};
 
 /// An algorithm with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,52 +50,6 @@ pub enum Algorithm {
     Quota(Quota),
     /// `limit` at a time.
     Concurrency(Concurrency),
-}
-
-/// Which algorithm, without its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// [`FixedWindow`]
-    FixedWindow,
-    /// [`SlidingWindow`]
-    SlidingWindow,
-    /// [`TokenBucket`]
-    TokenBucket,
-    /// [`LeakyBucket`]
-    LeakyBucket,
-    /// [`Quota`]
-    Quota,
-    /// [`Concurrency`]
-    Concurrency,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::FixedWindow,
-        Self::SlidingWindow,
-        Self::TokenBucket,
-        Self::LeakyBucket,
-        Self::Quota,
-        Self::Concurrency,
-    ];
-
-    /// The name it has in rules.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FixedWindow => "fixed_window",
-            Self::SlidingWindow => "sliding_window",
-            Self::TokenBucket => "token_bucket",
-            Self::LeakyBucket => "leaky_bucket",
-            Self::Quota => "quota",
-            Self::Concurrency => "concurrency",
-        }
-    }
-
-    /// The kind with that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// What a limit remembers of one subject.
@@ -144,40 +94,6 @@ pub struct Decision {
     pub reset_after: Duration,
     /// Until the same cost could pass, never zero; `None` when allowed, and when it can never pass.
     pub retry_after: Option<Duration>,
-}
-
-/// Why an algorithm can't have such parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidParameters {
-    /// The limit is out of range.
-    #[error("limit must be from {min} to {max}")]
-    Limit {
-        /// The smallest that the algorithm can do.
-        min: u64,
-        /// The largest.
-        max: u64,
-    },
-    /// The burst is out of range.
-    #[error("burst must be from 1 to {LIMIT_MAX}")]
-    Burst,
-    /// The period is out of range.
-    #[error("period must be whole microseconds from 1ms to 366days")]
-    Period,
-    /// The numbers would not stay exact.
-    #[error(
-        "burst and period are too large together to be counted exactly; take a shorter period or a rounder limit"
-    )]
-    Inexact,
-}
-
-/// A cost that no waiting makes pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a cost of {cost} can never pass a limit that holds {capacity}")]
-pub struct CostAboveCapacity {
-    /// The cost asked for.
-    pub cost: u64,
-    /// The most that passes at once.
-    pub capacity: u64,
 }
 
 /// Runs an expression on the parameters inside an [`Algorithm`], whatever they are.
@@ -294,20 +210,6 @@ impl fmt::Display for Algorithm {
             }
         }
     }
-}
-
-fn period_us(period: Duration) -> Result<u64, InvalidParameters> {
-    let whole = period.subsec_nanos().is_multiple_of(1000);
-    let micros = u64::try_from(period.as_micros()).map_err(|_| InvalidParameters::Period)?;
-    if whole && (PERIOD_MIN..=PERIOD_MAX).contains(&period) {
-        Ok(micros)
-    } else {
-        Err(InvalidParameters::Period)
-    }
-}
-
-fn validate_limit(limit: u64, min: u64, max: u64) -> Result<(), InvalidParameters> {
-    if (min..=max).contains(&limit) { Ok(()) } else { Err(InvalidParameters::Limit { min, max }) }
 }
 
 #[cfg(test)]

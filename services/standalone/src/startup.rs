@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
-use ratelimit::{Limiter, grpc::ResponseHeaders};
+use ratelimit::{Limiter, grpc::ResponseHeaders, reload::Reloader};
 use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
@@ -37,7 +37,11 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let telemetry = Telemetry::install("standalone", config.telemetry)?;
     let limiter = ratelimit::startup::embedded(config.ratelimit_rules.as_deref(), COUNTERS_MAX)?;
     let bound = Bound::bind(config.server).await?;
-    let app = app(&config.data_dir, config.api, limiter).await?;
+    let mut app = app(&config.data_dir, config.api, limiter.clone()).await?;
+    if let Some(path) = config.ratelimit_rules {
+        let reloader = Reloader::new(path, limiter);
+        app.background.start("rules reload", |stop| reloader.run(stop));
+    }
     welcome(bound.listen_addr()?, &config.data_dir);
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }

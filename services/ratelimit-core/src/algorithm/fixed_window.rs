@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Decision, Hit, InvalidParameters, LIMIT_MAX, State, meter::Meter, period_us, validate_limit,
-    window::Window,
-};
+use super::{InvalidParameters, LIMIT_MAX, period_us, validate_limit, window::Windows};
 
 /// Up to `limit` in each window of `period`. A window opens with the first charge after the last one ended, so a subject's
 /// windows are its own, and not everyone's end at once.
@@ -31,58 +28,20 @@ impl FixedWindow {
     }
 }
 
-impl Meter for FixedWindow {
-    type Memory = Window;
-
-    fn memory(state: &State) -> Option<&Window> {
-        if let State::Window(window) = state { Some(window) } else { None }
-    }
-
-    fn state(window: Window) -> State {
-        State::Window(window)
-    }
-
+impl Windows for FixedWindow {
     fn limit(&self) -> u64 {
         self.limit
     }
 
-    fn capacity(&self) -> u64 {
-        self.limit
-    }
-
-    fn current(&self, window: Option<&Window>, now_us: u64) -> Window {
-        Window::current(window, now_us, || now_us.saturating_add(self.period_us))
-    }
-
-    fn remaining(&self, window: &Window) -> u64 {
-        self.limit.saturating_sub(window.used)
-    }
-
-    fn add(&self, window: &mut Window, hit: Hit<'_>) {
-        window.used += hit.cost;
-    }
-
-    fn subtract(&self, window: &mut Window, charged: Hit<'_>, decision: &Decision, _: u64) -> bool {
-        window.subtract(charged.cost, charged.end_us(decision))
-    }
-
-    fn leases_until_us(&self, _: &Window, window: &Window, _: u64) -> u64 {
-        window.ends_us
-    }
-
-    fn expires_us(&self, window: &Window) -> u64 {
-        window.expires_us()
-    }
-
-    fn has_room_us(&self, window: &Window, _: u64) -> u64 {
-        window.ends_us
+    fn ends_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add(self.period_us)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::{Algorithm, tests::hit};
+    use crate::algorithm::{Algorithm, State, Window, tests::hit};
 
     const SECOND: u64 = 1_000_000;
 

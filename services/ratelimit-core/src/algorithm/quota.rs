@@ -4,9 +4,7 @@ use std::{fmt, time::Duration};
 
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 
-use super::{
-    Decision, Hit, InvalidParameters, LIMIT_MAX, State, meter::Meter, validate_limit, window::Window,
-};
+use super::{InvalidParameters, LIMIT_MAX, validate_limit, window::Windows};
 
 /// Where no calendar reaches, after the year 9999, periods have this length.
 const BEYOND_CALENDAR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -91,51 +89,13 @@ impl fmt::Display for CalendarPeriod {
     }
 }
 
-impl Meter for Quota {
-    type Memory = Window;
-
-    fn memory(state: &State) -> Option<&Window> {
-        if let State::Window(window) = state { Some(window) } else { None }
-    }
-
-    fn state(window: Window) -> State {
-        State::Window(window)
-    }
-
+impl Windows for Quota {
     fn limit(&self) -> u64 {
         self.limit
     }
 
-    fn capacity(&self) -> u64 {
-        self.limit
-    }
-
-    fn current(&self, window: Option<&Window>, now_us: u64) -> Window {
-        Window::current(window, now_us, || self.period_at(now_us).1)
-    }
-
-    fn remaining(&self, window: &Window) -> u64 {
-        self.limit.saturating_sub(window.used)
-    }
-
-    fn add(&self, window: &mut Window, hit: Hit<'_>) {
-        window.used += hit.cost;
-    }
-
-    fn subtract(&self, window: &mut Window, charged: Hit<'_>, decision: &Decision, _: u64) -> bool {
-        window.subtract(charged.cost, charged.end_us(decision))
-    }
-
-    fn leases_until_us(&self, _: &Window, window: &Window, _: u64) -> u64 {
-        window.ends_us
-    }
-
-    fn expires_us(&self, window: &Window) -> u64 {
-        window.expires_us()
-    }
-
-    fn has_room_us(&self, window: &Window, _: u64) -> u64 {
-        window.ends_us
+    fn ends_us(&self, now_us: u64) -> u64 {
+        self.period_at(now_us).1
     }
 }
 

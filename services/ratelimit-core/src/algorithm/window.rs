@@ -1,5 +1,7 @@
 //! A count that ends at once, at a known time.
 
+use super::{Decision, Hit, State, meter::Meter};
+
 /// What a window remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -9,24 +11,65 @@ pub struct Window {
     pub ends_us: u64,
 }
 
-impl Window {
-    /// The window as it stands now: this one, or if it has ended or is empty again a new one with that end.
-    pub(super) fn current(known: Option<&Self>, now_us: u64, new_ends_us: impl FnOnce() -> u64) -> Self {
-        let open = known.filter(|window| now_us < window.expires_us());
-        open.copied().unwrap_or_else(|| Self { used: 0, ends_us: new_ends_us() })
+/// What counts by windows.
+pub(super) trait Windows {
+    /// What passes in a window.
+    fn limit(&self) -> u64;
+
+    /// When a window ends that opens now, in microseconds.
+    fn ends_us(&self, now_us: u64) -> u64;
+}
+
+impl<W: Windows> Meter for W {
+    type Memory = Window;
+
+    fn memory(state: &State) -> Option<&Window> {
+        if let State::Window(window) = state { Some(window) } else { None }
     }
 
-    /// Takes a cost back that was charged to the window with that end.
-    pub(super) fn subtract(&mut self, cost: u64, ends_us: u64) -> bool {
-        let same = self.ends_us == ends_us && self.used > 0;
+    fn state(window: Window) -> State {
+        State::Window(window)
+    }
+
+    fn limit(&self) -> u64 {
+        Windows::limit(self)
+    }
+
+    fn capacity(&self) -> u64 {
+        Windows::limit(self)
+    }
+
+    /// A window that has ended, or is empty again, is none.
+    fn current(&self, window: Option<&Window>, now_us: u64) -> Window {
+        let open = window.filter(|window| now_us < self.expires_us(window));
+        open.copied().unwrap_or_else(|| Window { used: 0, ends_us: self.ends_us(now_us) })
+    }
+
+    fn remaining(&self, window: &Window) -> u64 {
+        Windows::limit(self).saturating_sub(window.used)
+    }
+
+    fn add(&self, window: &mut Window, hit: Hit<'_>) {
+        window.used += hit.cost;
+    }
+
+    fn subtract(&self, window: &mut Window, charged: Hit<'_>, decision: &Decision, _: u64) -> bool {
+        let same = window.ends_us == charged.end_us(decision) && window.used > 0;
         if same {
-            self.used = self.used.saturating_sub(cost);
+            window.used = window.used.saturating_sub(charged.cost);
         }
         same
     }
 
-    /// From then on it says nothing that no window would not.
-    pub(super) fn expires_us(&self) -> u64 {
-        if self.used > 0 { self.ends_us } else { 0 }
+    fn leases_until_us(&self, _: &Window, window: &Window, _: u64) -> u64 {
+        window.ends_us
+    }
+
+    fn expires_us(&self, window: &Window) -> u64 {
+        if window.used > 0 { window.ends_us } else { 0 }
+    }
+
+    fn has_room_us(&self, window: &Window, _: u64) -> u64 {
+        window.ends_us
     }
 }

@@ -10,9 +10,6 @@ use super::{
 };
 use crate::algorithm::Algorithm;
 
-#[cfg(test)]
-pub(super) use algorithm::KINDS;
-
 /// What can hold while the counters can't be reached.
 pub(super) const ON_ERROR: [(&str, OnError); 3] =
     [("allow", OnError::Allow), ("deny", OnError::Deny), ("local", OnError::Local)];

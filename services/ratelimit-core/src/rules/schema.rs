@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::{
     document::Document,
     error::Notes,
-    limit::{KINDS, ON_ERROR},
+    limit::ON_ERROR,
     parse::parse,
     rate_limit::UNITS,
     read::At,
     yaml::{self, Content, Yaml},
 };
-use crate::algorithm::LIMIT_MAX;
+use crate::algorithm::{Kind, LIMIT_MAX};
 
 /// Says in place what a value looks like.
 macro_rules! inline_schema {
@@ -48,7 +48,7 @@ pub(super) fn units() -> Vec<Option<String>> {
 }
 
 pub(super) fn algorithms() -> Vec<Option<&'static str>> {
-    KINDS.iter().map(|(name, _)| Some(*name)).chain([None]).collect()
+    Kind::ALL.iter().map(|kind| Some(kind.name())).chain([None]).collect()
 }
 
 pub(super) fn on_error() -> Vec<Option<&'static str>> {

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     algorithm::{
-        Algorithm, CalendarPeriod, Concurrency, FixedWindow, InvalidParameters, LIMIT_MAX, LeakyBucket,
+        Algorithm, CalendarPeriod, Concurrency, FixedWindow, InvalidParameters, Kind, LIMIT_MAX, LeakyBucket,
         Quota, SlidingWindow, TokenBucket,
     },
     rules::{
@@ -16,27 +16,8 @@ use crate::{
     },
 };
 
-/// The algorithms by name.
-pub(in crate::rules) const KINDS: [(&str, Kind); 6] = [
-    ("fixed_window", Kind::FixedWindow),
-    ("sliding_window", Kind::SlidingWindow),
-    ("token_bucket", Kind::TokenBucket),
-    ("leaky_bucket", Kind::LeakyBucket),
-    ("quota", Kind::Quota),
-    ("concurrency", Kind::Concurrency),
-];
 const CALENDAR_PERIODS: [(&str, CalendarPeriod); 3] =
     [("day", CalendarPeriod::Day), ("week", CalendarPeriod::Week), ("month", CalendarPeriod::Month)];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rules) enum Kind {
-    FixedWindow,
-    SlidingWindow,
-    TokenBucket,
-    LeakyBucket,
-    Quota,
-    Concurrency,
-}
 
 /// `None` where something is wrong, and noted.
 pub(super) fn read(raw: &RawLimit, notes: &mut Notes) -> Option<Algorithm> {
@@ -53,7 +34,7 @@ pub(super) fn read(raw: &RawLimit, notes: &mut Notes) -> Option<Algorithm> {
 
 fn kind(name: Option<&At<String>>, notes: &mut Notes) -> Option<Kind> {
     let Some(name) = name else { return Some(Kind::FixedWindow) };
-    notes.ok(name.place, one_of("algorithm", &name.value, &KINDS))
+    notes.ok(name.place, one_of("algorithm", &name.value, &Kind::ALL.map(|kind| (kind.name(), kind))))
 }
 
 /// That nothing passes can't be said here by accident; some algorithms have closer bounds of their own.
