@@ -3,71 +3,20 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::{path::Path, time::Duration};
+mod support;
 
-use rpc::ratelimit::v1::{
-    Algorithm, CheckRequest, CheckResponse, Descriptor, ListRulesRequest, descriptor::Entry,
-    rate_limit_service_client::RateLimitServiceClient,
+use std::time::Duration;
+
+use rpc::ratelimit::v1::{Algorithm, CheckRequest, ListRulesRequest};
+use stack::{Redis, RedisPolicy, StartedWhen};
+use support::{
+    PATIENCE,
+    service::{
+        ask, builder, check, client, descriptor, refused, rules_file, shared, violated_fields, write_by,
+    },
 };
-use stack::{Redis, RedisPolicy, Service, ServiceBuilder, StartedWhen};
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::Code;
 use tonic_types::StatusExt as _;
-
-type Client = RateLimitServiceClient<Channel>;
-
-/// Longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn builder(redis_url: &str, key_prefix: &str) -> ServiceBuilder {
-    Service::builder("ratelimit", env!("CARGO_BIN_EXE_ratelimit").into())
-        .env("COUNTERS_REDIS_URL", redis_url)
-        .env("KEY_PREFIX", key_prefix)
-}
-
-/// A service on the shared Redis; patient, since the tests share few cores with many servers.
-fn shared(key_prefix: &str) -> ServiceBuilder {
-    builder(stack::shared().counters_redis_url(), key_prefix).env("REDIS_TIMEOUT", "5s")
-}
-
-async fn client(service: &Service) -> Client {
-    let channel = Endpoint::from_shared(service.grpc_url()).unwrap().connect().await.unwrap();
-    RateLimitServiceClient::new(channel)
-}
-
-fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
-    let entry = |(key, value): &(&str, &str)| Entry { key: (*key).into(), value: (*value).into() };
-    Descriptor { entries: entries.iter().map(entry).collect(), cost: 0 }
-}
-
-fn write_by(tier: &str, caller: &str) -> CheckRequest {
-    check("snippets", &[("tier", tier), ("caller", caller)])
-}
-
-fn check(domain: &str, entries: &[(&str, &str)]) -> CheckRequest {
-    CheckRequest { domain: domain.into(), descriptors: vec![descriptor(entries)], ..Default::default() }
-}
-
-async fn ask(client: &mut Client, request: &CheckRequest) -> CheckResponse {
-    client.check(request.clone()).await.unwrap().into_inner()
-}
-
-async fn refused(client: &mut Client, request: CheckRequest) -> Status {
-    client.check(request).await.unwrap_err()
-}
-
-fn violated_fields(status: &Status) -> Vec<String> {
-    let violations = status.get_details_bad_request().unwrap().field_violations;
-    violations.into_iter().map(|violation| violation.field).collect()
-}
-
-fn rules_file(folder: &Path, text: &str) -> String {
-    let path = folder.join("rules.yaml");
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
 
 #[tokio::test]
 async fn of_70_writes_60_pass() {

@@ -3,6 +3,9 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
+#[cfg(feature = "redis")]
+pub mod service;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
