@@ -26,9 +26,12 @@ pub fn shared(key_prefix: &str) -> ServiceBuilder {
     builder(stack::shared().counters_redis_url(), key_prefix).env("REDIS_TIMEOUT", "5s")
 }
 
+pub async fn channel(service: &Service) -> Channel {
+    Endpoint::from_shared(service.grpc_url()).unwrap().connect().await.unwrap()
+}
+
 pub async fn client(service: &Service) -> Client {
-    let channel = Endpoint::from_shared(service.grpc_url()).unwrap().connect().await.unwrap();
-    RateLimitServiceClient::new(channel)
+    RateLimitServiceClient::new(channel(service).await)
 }
 
 pub fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
