@@ -64,7 +64,9 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };
     let routes = snippets::startup::build(backends, api, &mut background);
-    let routes = routes.reset_fallback().merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());
+    let routes = routes
+        .reset_fallback()
+        .merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());
     Ok(App { error_domain: "snippets", routes, health: health(database), background })
 }
 
