@@ -3,7 +3,7 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
-#[cfg(feature = "redis")]
+pub mod bytes_codec;
 pub mod service;
 
 use std::{sync::Arc, time::Duration};
