@@ -47,6 +47,10 @@ impl Process {
         process_tree::thaw(self.id());
     }
 
+    pub(crate) fn hang_up(&self) {
+        process_tree::signal(self.id(), Signal::HUP);
+    }
+
     /// Asks the process to end; its descendants are its own business.
     pub(crate) fn terminate(&self) {
         process_tree::signal(self.id(), Signal::TERM);

@@ -99,6 +99,13 @@ impl Server {
         }
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        if let Some(process) = lock(&self.process).as_ref() {
+            process.hang_up();
+        }
+    }
+
     /// SIGTERM; gives the exit status, and kills the process and fails if it is not gone in time.
     pub(crate) async fn terminate(&self, within: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = Instant::now() + within;

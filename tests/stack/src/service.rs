@@ -169,6 +169,11 @@ impl Service {
         self.server.resume();
     }
 
+    /// Sends SIGHUP, which services that can be told something anew take as the word to look.
+    pub fn hang_up(&self) {
+        self.server.hang_up();
+    }
+
     /// Starts it again on the same ports, killing it first if it runs, and waits as the first start did.
     pub async fn restart(&self) -> anyhow::Result<()> {
         self.server.restart().await

@@ -65,8 +65,9 @@ fn counters(
     local_max: usize,
 ) -> Result<(Arc<dyn CounterStore>, Prober<RedisCounters>), StoreError> {
     let (breaker, prober) = Breaker::new(RedisCounters::new(config)?);
-    let fallback = Fallback::new(breaker, MemoryCounters::new(local_max));
-    Ok((Arc::new(Leases::new(DenialMemory::new(fallback))), prober))
+    // Denials of the local counters are not remembered: those of Redis take over at once.
+    let fallback = Fallback::new(DenialMemory::new(breaker), MemoryCounters::new(local_max));
+    Ok((Arc::new(Leases::new(fallback)), prober))
 }
 
 /// Without Redis the limiter answers by each rule's `on_error`, so its services depend on nothing.

@@ -138,8 +138,11 @@ impl Server {
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
-        let answered = tokio::time::timeout(self.timeout, call).await;
-        Ok(answered.map_err(|_| StoreError::TimedOut)??)
+        let Ok(answered) = tokio::time::timeout(self.timeout, call).await else {
+            self.connections.discard();
+            return Err(StoreError::TimedOut);
+        };
+        Ok(answered?)
     }
 
     async fn kept_receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {

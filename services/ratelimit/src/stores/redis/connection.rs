@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    aio::{ConnectionLike, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
@@ -14,53 +14,51 @@ use tokio::sync::Mutex;
 
 use super::address::{RedisAddress, tcp_settings};
 
-/// Connections that are made when they are needed, one attempt at a time for each thread. What fails is tried anew by the
-/// calls that find it so.
+/// Connections that are made when they are needed, one attempt at a time for each thread. Those that are lost, or on which
+/// an answer is late, are thrown away, and the next call makes a new one: whatever was lost on the way, a connection may
+/// never speak again.
 pub(super) enum Connections {
     Server {
         client: Client,
-        options: ConnectionManagerConfig,
-        by_thread: ThreadLocal<ConnectionManager>,
-    },
-    Cluster {
-        client: ClusterClient,
-        by_thread: ThreadLocal<Mutex<Option<ClusterConnection>>>,
+        options: AsyncConnectionConfig,
+        open: PerThread<MultiplexedConnection>,
     },
     Sentinel {
         client: Mutex<SentinelClient>,
-        timeout: Duration,
-        by_thread: ThreadLocal<Mutex<Option<MultiplexedConnection>>>,
+        options: AsyncConnectionConfig,
+        open: PerThread<MultiplexedConnection>,
+    },
+    Cluster {
+        client: ClusterClient,
+        open: PerThread<ClusterConnection>,
     },
 }
 
 impl Connections {
     /// Connects within that time, and waits for an answer for that long.
     pub fn new(address: RedisAddress, timeout: Duration) -> RedisResult<Self> {
+        let options = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout));
         match address {
-            RedisAddress::Server(info) => Ok(Self::Server {
-                client: Client::open(info)?,
-                options: ConnectionManagerConfig::new()
-                    .set_connection_timeout(Some(timeout))
-                    .set_response_timeout(Some(timeout))
-                    // Without retries a call learns at once that Redis is away, and the next call is the retry.
-                    .set_number_of_retries(0),
-                by_thread: ThreadLocal::new(),
-            }),
-            RedisAddress::Cluster(nodes) => Ok(Self::Cluster {
-                client: ClusterClient::builder(nodes)
-                    .connection_timeout(timeout)
-                    .response_timeout(timeout)
-                    .tcp_settings(tcp_settings())
-                    .build()?,
-                by_thread: ThreadLocal::new(),
-            }),
+            RedisAddress::Server(info) => {
+                Ok(Self::Server { client: Client::open(info)?, options, open: PerThread::default() })
+            }
             RedisAddress::Sentinel { sentinels, master, login } => {
                 let client = SentinelClientBuilder::new(sentinels, &master, SentinelServerType::Master)?
                     .set_client_to_redis_tcp_settings(tcp_settings())
                     .set_client_to_sentinel_tcp_settings(tcp_settings())
                     .set_client_to_redis_db(login.redis_settings().db());
-                let client = log_in(client, &login).build()?;
-                Ok(Self::Sentinel { client: Mutex::new(client), timeout, by_thread: ThreadLocal::new() })
+                let client = Mutex::new(log_in(client, &login).build()?);
+                Ok(Self::Sentinel { client, options, open: PerThread::default() })
+            }
+            RedisAddress::Cluster(nodes) => {
+                let client = ClusterClient::builder(nodes)
+                    .connection_timeout(timeout)
+                    .response_timeout(timeout)
+                    .tcp_settings(tcp_settings())
+                    .build()?;
+                Ok(Self::Cluster { client, open: PerThread::default() })
             }
         }
     }
@@ -73,51 +71,69 @@ impl Connections {
     /// Runs a command on this thread's connection.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self {
-            Self::Server { client, options, by_thread } => {
-                let new = || ConnectionManager::new_lazy_with_config(client.clone(), options.clone());
-                let mut connection = by_thread.get_or_try(new)?.clone();
-                command.query_async(&mut connection).await
+            Self::Server { client, options, open } => {
+                open.query(command, || client.get_multiplexed_async_connection_with_config(options)).await
             }
-            Self::Cluster { client, by_thread } => {
-                let slot = by_thread.get_or_default();
-                let mut connection = connected(slot, client.get_async_connection()).await?;
-                command.query_async(&mut connection).await
+            Self::Sentinel { client, options, open } => {
+                let connect = async || client.lock().await.get_async_connection_with_config(options).await;
+                open.query(command, connect).await
             }
-            Self::Sentinel { client, timeout, by_thread } => {
-                let slot = by_thread.get_or_default();
-                let mut connection = connected(slot, to_master(client, *timeout)).await?;
-                let answer = command.query_async(&mut connection).await;
-                if answer.as_ref().is_err_and(has_lost_master) {
-                    *slot.lock().await = None;
-                }
-                answer
-            }
+            Self::Cluster { client, open } => open.query(command, || client.get_async_connection()).await,
+        }
+    }
+
+    /// Throws this thread's connection away: a call on it was given up.
+    pub fn discard(&self) {
+        match self {
+            Self::Server { open, .. } | Self::Sentinel { open, .. } => open.discard(),
+            Self::Cluster { open, .. } => open.discard(),
         }
     }
 }
 
-async fn connected<C: Clone>(
-    slot: &Mutex<Option<C>>,
-    connect: impl Future<Output = RedisResult<C>>,
-) -> RedisResult<C> {
-    let mut slot = slot.lock().await;
-    if let Some(connection) = &*slot {
-        return Ok(connection.clone());
+/// A connection for each thread that has asked for one.
+pub(super) struct PerThread<C: Send>(ThreadLocal<Mutex<Option<C>>>);
+
+impl<C: ConnectionLike + Clone + Send> PerThread<C> {
+    async fn query<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        connect: impl AsyncFnOnce() -> RedisResult<C>,
+    ) -> RedisResult<T> {
+        let mut connection = self.connected(connect).await?;
+        let answer = command.query_async(&mut connection).await;
+        if answer.as_ref().is_err_and(is_lost) {
+            self.discard();
+        }
+        answer
     }
-    let connection = connect.await?;
-    *slot = Some(connection.clone());
-    Ok(connection)
+
+    async fn connected(&self, connect: impl AsyncFnOnce() -> RedisResult<C>) -> RedisResult<C> {
+        let mut open = self.0.get_or_default().lock().await;
+        if let Some(connection) = &*open {
+            return Ok(connection.clone());
+        }
+        let connection = Box::pin(connect()).await?;
+        *open = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Who holds the lock is about to connect anew.
+    fn discard(&self) {
+        if let Ok(mut open) = self.0.get_or_default().try_lock() {
+            *open = None;
+        }
+    }
 }
 
-async fn to_master(client: &Mutex<SentinelClient>, timeout: Duration) -> RedisResult<MultiplexedConnection> {
-    let options = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout));
-    client.lock().await.get_async_connection_with_config(&options).await
+impl<C: Send> Default for PerThread<C> {
+    fn default() -> Self {
+        Self(ThreadLocal::new())
+    }
 }
 
 /// The connection is broken, hangs, or leads to a server that is the master no more.
-fn has_lost_master(error: &RedisError) -> bool {
+fn is_lost(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_unrecoverable_error()
