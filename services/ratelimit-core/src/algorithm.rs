@@ -153,6 +153,11 @@ impl Algorithm {
         }
     }
 
+    /// What its states are measured in.
+    pub fn unit(&self) -> Unit<'_> {
+        Unit(self)
+    }
+
     /// When that state is as good as none, in microseconds.
     pub fn expires_us(&self, state: &State) -> u64 {
         // A state of another algorithm says nothing to this one.
@@ -198,16 +203,24 @@ impl Algorithm {
     }
 }
 
-/// All parameters, such as `token_bucket:300:60000000:50`: two that read the same count the same.
-impl fmt::Display for Algorithm {
+/// What states are measured in, such as `token_bucket:300:60000000`: algorithms that agree in it can go on from one another's
+/// state, whatever they allow.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a>(&'a Algorithm);
+
+impl fmt::Display for Unit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.name(), self.limit())?;
-        match self {
-            Self::TokenBucket(bucket) => write!(f, ":{}:{}", bucket.period().as_micros(), bucket.burst()),
-            Self::Quota(quota) => write!(f, ":{}:{}", quota.period(), quota.time_zone_name()),
-            Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::LeakyBucket(_) | Self::Concurrency(_) => {
-                write!(f, ":{}", self.period().unwrap_or_default().as_micros())
+        let period_us = self.0.period().unwrap_or_default().as_micros();
+        f.write_str(self.0.name())?;
+        match self.0 {
+            Algorithm::FixedWindow(_) | Algorithm::SlidingWindow(_) => write!(f, ":{period_us}"),
+            // A debt is told in parts of a token, which depend on the rate.
+            Algorithm::TokenBucket(_) | Algorithm::LeakyBucket(_) => {
+                write!(f, ":{}:{period_us}", self.0.limit())
             }
+            Algorithm::Quota(quota) => write!(f, ":{}:{}", quota.period(), quota.time_zone_name()),
+            // Each slot knows when it ends.
+            Algorithm::Concurrency(_) => Ok(()),
         }
     }
 }
@@ -221,16 +234,24 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_differently_reads_differently() {
+    fn a_limit_that_changes_goes_on_from_what_was_counted() {
+        let window =
+            |limit| Algorithm::FixedWindow(FixedWindow::new(limit, Duration::from_secs(60)).unwrap());
+        let (state, _) = window(5).charge(None, hit(4, 1));
+        for (limit, remaining) in [(5, 1), (9, 5), (4, 0), (2, 0)] {
+            assert_eq!(window(limit).unit().to_string(), window(5).unit().to_string());
+            assert_eq!(window(limit).peek(state.as_ref(), hit(1, 2)).remaining, remaining);
+        }
+    }
+
+    #[test]
+    fn what_is_measured_differently_reads_differently() {
         let minute = Duration::from_secs(60);
         let window = Algorithm::FixedWindow(FixedWindow::new(5, minute).unwrap());
         let bucket = Algorithm::TokenBucket(TokenBucket::new(5, minute, 7).unwrap());
         let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
         let quota = Algorithm::Quota(Quota::new(5, CalendarPeriod::Day, berlin).unwrap());
-        let texts = [window, bucket, quota].map(|it| it.to_string());
-        assert_eq!(
-            texts,
-            ["fixed_window:5:60000000", "token_bucket:5:60000000:7", "quota:5:day:Europe/Berlin"]
-        );
+        let units = [window, bucket, quota].map(|it| it.unit().to_string());
+        assert_eq!(units, ["fixed_window:60000000", "token_bucket:5:60000000", "quota:day:Europe/Berlin"]);
     }
 }

@@ -11,7 +11,7 @@ use rpc::ratelimit::v1::{CheckRequest, CheckResponse};
 use stack::{Proxy, Redis, RedisPolicy, Service, ServiceBuilder};
 use support::{
     PATIENCE,
-    service::{Client, ask, builder, check, client, refused, rules_file},
+    service::{Client, ask, builder, check, client, count, refused, rules_file},
 };
 use tokio::{task::JoinSet, time::timeout};
 use tonic::{Code, Status};
@@ -100,7 +100,7 @@ impl Rig {
     }
 
     async fn metric(&self, selector: &str) -> u64 {
-        self.service.metric(selector).await.unwrap() as u64
+        count(&self.service, selector).await
     }
 
     async fn fallbacks(&self) -> u64 {
@@ -131,7 +131,7 @@ async fn wave(client: &Client, request: &CheckRequest) -> Vec<Result<CheckRespon
     let mut checks = JoinSet::new();
     for _ in 0..WAVE {
         let (mut client, request) = (client.clone(), request.clone());
-        checks.spawn(async move { timeout(HANGS, client.check(request)).await.expect("an answer") });
+        checks.spawn(async move { timeout(HANGS, client.check(request)).await.unwrap() });
     }
     let answers = checks.join_all().await;
     answers.into_iter().map(|answer| answer.map(tonic::Response::into_inner)).collect()

@@ -78,9 +78,10 @@ fn any_limit() -> impl Strategy<Value = Algorithm> {
     })
 }
 
-/// A limit, and for its state the share of it that is used and how long ago (in 1/1000 of its period) that was.
+/// A limit, and for its state the share of it that is used (in 1/1000: more than all of it after a limit was lowered) and how
+/// long ago (in 1/1000 of its period) that was.
 fn states() -> impl Strategy<Value = Vec<(Algorithm, u64, i64, u64)>> {
-    let used = 0..=1000_u64;
+    let used = prop_oneof![4 => 0..=1000_u64, 1 => 1000..3000_u64];
     let ago = prop_oneof![Just(0), 0..1000_i64, -100..3000_i64];
     prop::collection::vec((any_limit(), used, ago, any::<u64>()), 1..8)
 }
@@ -238,7 +239,7 @@ fn seeded(algorithm: &Algorithm, used: u64, ago: i64, now_us: u64) -> State {
     let at_us = now_us.saturating_add_signed(-period_us / 1000 * ago);
     let bucket = |it: &TokenBucket| {
         assert!(it.burst() * it.per() <= EXACT_MAX);
-        State::Bucket(Bucket { debt: share(it.burst() * it.per()), at_us })
+        State::Bucket(Bucket { debt: share(it.burst() * it.per()).min(EXACT_MAX), at_us })
     };
     match algorithm {
         Algorithm::TokenBucket(it) => bucket(it),

@@ -40,7 +40,12 @@ impl Bill {
         for matched in matches.rules() {
             let descriptor = &descriptors[matched.descriptor_index];
             let key = |algorithm: &Algorithm| {
-                CounterKey::new(domain, matched.place.subject(descriptor.entries()), matched.rule, algorithm)
+                CounterKey::new(
+                    domain,
+                    matched.place.subject(descriptor.entries()),
+                    &matched.rule.name,
+                    algorithm,
+                )
             };
             let place = bill.charge(matched.rule, descriptor.cost, key);
             bill.matched.push(Matched {
@@ -58,9 +63,11 @@ impl Bill {
     fn add_overrides(&mut self, domain: &str, descriptors: &[Descriptor]) {
         for (descriptor_index, descriptor) in descriptors.iter().enumerate() {
             let Some(limit) = descriptor.limit else { continue };
-            let policy = Policy::Limited(Algorithm::FixedWindow(limit));
-            let rule = Arc::new(Rule::new(OVERRIDE, policy));
-            let key = |algorithm: &Algorithm| CounterKey::new(domain, descriptor.entries(), &rule, algorithm);
+            let algorithm = Algorithm::FixedWindow(limit);
+            let rule = Arc::new(Rule::new(OVERRIDE, Policy::Limited(algorithm.clone())));
+            // Requests may bring along different limits, each of which counts for itself.
+            let name = format!("{OVERRIDE} {}", algorithm.limit());
+            let key = |algorithm: &Algorithm| CounterKey::new(domain, descriptor.entries(), &name, algorithm);
             let place = self.charge(&rule, descriptor.cost, key);
             self.matched.push(Matched { rule, descriptor_index, place, metric_name: None });
         }

@@ -106,8 +106,8 @@ impl Memo {
         Outcome::of(self.statuses.iter().map(|status| status.with(decisions)).collect())
     }
 
-    /// What was charged and can be given back. A limit that has changed since counts elsewhere, so what was charged to it
-    /// is of no account any more.
+    /// What was charged and can be given back. A rule that counts in another unit since has another counter, so what was
+    /// charged before is of no account any more.
     pub fn charged(&self, domain: Option<&Domain>, decisions: &[Decision]) -> Vec<(CounterCharge, Decision)> {
         let rule = |name: &str| domain?.rules().iter().find(|rule| &*rule.name == name);
         let charged = self.charges.iter().zip(decisions).filter(|(_, decision)| decision.allowed);

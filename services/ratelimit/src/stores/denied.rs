@@ -28,11 +28,11 @@ pub struct DenialMemory<S> {
     denied: Cache<Vec<Charged>, Denial>,
 }
 
-/// A charge, as far as it decides about the answer. The key names the limit with its parameters, so a limit that is raised
-/// is not taken for the one that denied.
+/// A charge, as far as it decides about the answer. A limit that was raised since is not the one that denied.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Charged {
     key: CounterKey,
+    capacity: u64,
     cost: u64,
     shadow: bool,
 }
@@ -108,7 +108,12 @@ impl<S: CounterStore> CounterStore for DenialMemory<S> {
 
 impl From<&CounterCharge> for Charged {
     fn from(it: &CounterCharge) -> Self {
-        Self { key: it.key.clone(), cost: it.charge.cost, shadow: it.charge.shadow }
+        Self {
+            key: it.key.clone(),
+            capacity: it.charge.algorithm.capacity(),
+            cost: it.charge.cost,
+            shadow: it.charge.shadow,
+        }
     }
 }
 

@@ -106,7 +106,7 @@ fn name(on_error: OnError) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use ratelimit_core::{Algorithm, Charge, Policy, Rule, algorithm::FixedWindow};
+    use ratelimit_core::{Algorithm, Charge, algorithm::FixedWindow};
 
     use super::*;
     use crate::stores::CounterCharge;
@@ -138,8 +138,7 @@ mod tests {
 
     fn charge(name: &str, on_error: OnError, shadow: bool) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(60)).unwrap());
-        let rule = Rule::new(name, Policy::Limited(algorithm.clone()));
-        let key = CounterKey::new("d", [("k", "v")], &rule, &algorithm);
+        let key = CounterKey::new("d", [("k", "v")], name, &algorithm);
         CounterCharge { key, charge: Charge { algorithm, cost: 1, shadow }, lease: 0, on_error }
     }
 

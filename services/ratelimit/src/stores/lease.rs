@@ -39,7 +39,13 @@ pub struct Leases<S> {
 struct Key {
     heat: Heat,
     lease: Option<Lease>,
+    /// A request is under way that asks for tokens. Were all to ask that find none, far more would be taken than is spent.
+    asking: bool,
 }
+
+/// The keys for which a request asks for tokens, until it is answered or given up.
+#[derive(Default)]
+struct Asking(Vec<Arc<Mutex<Key>>>);
 
 /// Counts requests.
 struct Heat {
@@ -82,14 +88,14 @@ impl<S: CounterStore> Leases<S> {
     }
 
     /// The charges that are not paid, and how much may be leased with each.
-    fn rest(&self, order: &Order, paid: &[Option<Paid>]) -> Order {
+    fn rest(&self, order: &Order, paid: &[Option<Paid>], asking: &mut Asking) -> Order {
         let unpaid = order.charges.iter().zip(paid).filter(|(_, paid)| paid.is_none());
-        let charges = unpaid.map(|(it, _)| CounterCharge { lease: self.wanted(it), ..it.clone() });
+        let charges = unpaid.map(|(it, _)| CounterCharge { lease: self.wanted(it, asking), ..it.clone() });
         Order { charges: charges.collect(), ..order.clone() }
     }
 
-    fn wanted(&self, charge: &CounterCharge) -> u64 {
-        if charge.lease == 0 { 0 } else { self.key(&charge.key).lock().heat.wanted().min(charge.lease) }
+    fn wanted(&self, charge: &CounterCharge, asking: &mut Asking) -> u64 {
+        if charge.lease == 0 { 0 } else { asking.ask(self.key(&charge.key), charge.lease) }
     }
 
     fn take(&self, rest: &Order, decided: &Decided, asked: Instant) {
@@ -121,7 +127,8 @@ impl<S: CounterStore> CounterStore for Leases<S> {
         }
         let now = Instant::now();
         let paid = self.pay(order, now);
-        let rest = Arc::new(self.rest(order, &paid));
+        let mut asking = Asking::default();
+        let rest = Arc::new(self.rest(order, &paid, &mut asking));
         if rest.charges.is_empty() {
             return Ok(Answer::Decided(merge(paid, Decided::default())));
         }
@@ -164,9 +171,28 @@ fn merge(paid: Vec<Option<Paid>>, decided: Decided) -> Decided {
     Decided { at_us: decided.at_us, decisions, grants: Vec::new() }
 }
 
+impl Asking {
+    /// How many tokens to ask for, of at most so many.
+    fn ask(&mut self, key: Arc<Mutex<Key>>, most: u64) -> u64 {
+        let wanted = key.lock().ask(most);
+        if wanted > 0 {
+            self.0.push(key);
+        }
+        wanted
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        for key in &self.0 {
+            key.lock().asking = false;
+        }
+    }
+}
+
 impl Key {
     fn new(now: Instant) -> Self {
-        Self { heat: Heat { since: now, now: 0, before: 0 }, lease: None }
+        Self { heat: Heat { since: now, now: 0, before: 0 }, lease: None, asking: false }
     }
 
     /// Pays a request out of the tokens in hand, if they are enough.
@@ -176,6 +202,13 @@ impl Key {
         let lease = self.lease.as_mut().filter(|lease| lease.tokens >= cost)?;
         lease.tokens -= cost;
         Some(Paid { decision: lease.tell(now), until: lease.until })
+    }
+
+    /// Tokens that will most likely be spent in time, unless somebody asks for them already.
+    fn ask(&mut self, most: u64) -> u64 {
+        let wanted = if self.asking { 0 } else { self.heat.wanted().min(most) };
+        self.asking |= wanted > 0;
+        wanted
     }
 
     /// Adds to the tokens in hand, all of which are then good for as long as the first of them.
@@ -212,7 +245,6 @@ impl Heat {
         self.now += cost;
     }
 
-    /// Tokens that will most likely be spent in time.
     fn wanted(&self) -> u64 {
         let lately = self.now.max(self.before);
         if lately < HOT { 0 } else { lately }

@@ -196,7 +196,7 @@ mod tests {
         time::Duration,
     };
 
-    use ratelimit_core::{Algorithm, Charge, OnError, Policy, Rule, algorithm::FixedWindow};
+    use ratelimit_core::{Algorithm, Charge, OnError, algorithm::FixedWindow};
 
     use super::*;
 
@@ -211,10 +211,8 @@ mod tests {
 
     fn charge(subject: usize, seconds: u64) -> CounterCharge {
         let algorithm = Algorithm::FixedWindow(FixedWindow::new(1, Duration::from_secs(seconds)).unwrap());
-        let policy = Policy::Limited(algorithm.clone());
-        let rule = Rule::new("r", policy);
         CounterCharge {
-            key: CounterKey::new("d", [("subject", subject.to_string().as_str())], &rule, &algorithm),
+            key: CounterKey::new("d", [("subject", subject.to_string().as_str())], "rule", &algorithm),
             charge: Charge { algorithm, cost: 1, shadow: false },
             lease: 0,
             on_error: OnError::Local,

@@ -14,7 +14,7 @@ use ratelimit::stores::{
     RedisCountersConfig,
 };
 use ratelimit_core::{
-    Algorithm, Charge, OnError, Policy, Rule,
+    Algorithm, Charge, OnError,
     algorithm::{CalendarPeriod, Concurrency, FixedWindow, LeakyBucket, Quota, SlidingWindow, TokenBucket},
 };
 
@@ -58,10 +58,8 @@ pub fn concurrency(limit: u64, period: Duration) -> Algorithm {
 
 /// A charge of 1 to that subject's counter.
 pub fn charge(subject: &str, algorithm: Algorithm) -> CounterCharge {
-    let policy = Policy::Limited(algorithm.clone());
-    let rule = Rule::new("rule", policy);
     CounterCharge {
-        key: CounterKey::new("test", [("subject", subject)], &rule, &algorithm),
+        key: CounterKey::new("test", [("subject", subject)], "rule", &algorithm),
         charge: Charge { algorithm, cost: 1, shadow: false },
         lease: 0,
         on_error: OnError::Deny,

@@ -60,6 +60,12 @@ pub fn violated_fields(status: &Status) -> Vec<String> {
     violations.into_iter().map(|violation| violation.field).collect()
 }
 
+/// A metric that counts, which is a whole number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and positive")]
+pub async fn count(service: &Service, selector: &str) -> u64 {
+    service.metric(selector).await.unwrap() as u64
+}
+
 pub fn rules_file(folder: &Path, text: &str) -> String {
     let path = folder.join("rules.yaml");
     std::fs::write(&path, text).unwrap();

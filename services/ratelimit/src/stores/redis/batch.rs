@@ -24,7 +24,8 @@ pub(super) enum Reply {
     OtherPeriod(u64),
 }
 
-/// `now_us` is what Redis' clock will most likely say.
+/// `now_us` is what Redis' clock will most likely say. Where orders before and after a change of the rules meet, all go by
+/// the limit of the first.
 pub(super) fn encode<O: Borrow<Order>>(prefix: &str, orders: &[O], now_us: u64) -> Arguments {
     let mut call = Arguments::default();
     let (mut counters, mut places) = (Vec::new(), HashMap::new());
