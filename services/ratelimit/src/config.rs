@@ -23,6 +23,8 @@ const REQUEST_ID_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const KEY_PREFIX_BYTES_MAX: usize = 64;
 /// Most counters held in memory: with their keys some hundred bytes each.
 const LOCAL_COUNTERS_MAX: u64 = 10_000_000;
+/// Most denials logged in a second.
+const DENIAL_LOG_PER_SECOND_MAX: u64 = 1000;
 
 /// The ratelimit service: says whether a request may pass, exactly and for all replicas together.
 #[derive(Debug, Parser)]
@@ -80,6 +82,9 @@ pub struct ServeArgs {
     /// Counters held in memory at most, for rules whose `on_error` is local.
     #[arg(long, env = "LOCAL_COUNTERS_MAX", default_value = "100000")]
     local_counters_max: String,
+    /// Denials logged a second, with their descriptors, at most 1000; 0 logs none.
+    #[arg(long, env = "DENIAL_LOG_PER_SECOND", default_value = "0")]
+    denial_log_per_second: String,
 }
 
 /// [`ServeArgs`], validated.
@@ -99,6 +104,8 @@ pub struct ServeConfig {
     pub envoy_response_headers: ResponseHeaders,
     /// Counters held in memory at most.
     pub local_counters_max: usize,
+    /// Denials logged a second.
+    pub denial_log_per_second: u64,
 }
 
 impl ServeArgs {
@@ -122,6 +129,12 @@ impl ServeArgs {
             problems.push("KEY_PREFIX", "must have 1 to 64 letters, digits or any of _ . : -");
         }
         let local = problems.within("LOCAL_COUNTERS_MAX", &self.local_counters_max, 1, LOCAL_COUNTERS_MAX);
+        let denial_log_per_second = problems.within(
+            "DENIAL_LOG_PER_SECOND",
+            &self.denial_log_per_second,
+            0,
+            DENIAL_LOG_PER_SECOND_MAX,
+        );
         let config = move || {
             Some(ServeConfig {
                 server: server?,
@@ -135,6 +148,7 @@ impl ServeArgs {
                 request_id_ttl: request_id_ttl?,
                 envoy_response_headers: self.envoy_response_headers,
                 local_counters_max: usize::try_from(local?).ok()?,
+                denial_log_per_second: denial_log_per_second?,
             })
         };
         problems.finish(config())
@@ -180,11 +194,17 @@ mod tests {
             "--key-prefix={a}",
             "--request-id-ttl=25h",
             "--local-counters-max=0",
+            "--denial-log-per-second=1001",
         ];
         let error = validate(&flags).unwrap_err().to_string();
-        for variable in
-            ["COUNTERS_REDIS_URL", "REDIS_TIMEOUT", "KEY_PREFIX", "REQUEST_ID_TTL", "LOCAL_COUNTERS_MAX"]
-        {
+        for variable in [
+            "COUNTERS_REDIS_URL",
+            "REDIS_TIMEOUT",
+            "KEY_PREFIX",
+            "REQUEST_ID_TTL",
+            "LOCAL_COUNTERS_MAX",
+            "DENIAL_LOG_PER_SECOND",
+        ] {
             assert!(error.contains(variable), "{error}");
         }
         assert!(!error.contains("hunter2"), "{error}");

@@ -7,6 +7,7 @@ pub mod clock;
 #[cfg(feature = "redis")]
 pub mod config;
 mod decisions;
+mod denial_log;
 pub mod denials;
 pub mod grpc;
 #[cfg(feature = "redis")]
@@ -17,4 +18,5 @@ pub mod rules;
 pub mod startup;
 pub mod stores;
 
+pub use denial_log::DenialLog;
 pub use limiter::{CheckError, Descriptor, Limiter, Mode, Outcome, RuleStatus};

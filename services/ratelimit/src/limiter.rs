@@ -15,6 +15,7 @@ use self::{
     memo::{Fingerprint, Memo},
 };
 use crate::{
+    DenialLog,
     decisions::Decisions,
     denials::{Denials, Offender},
     stores::{Answer, CounterStore, Decided, Order, Receipt, ReceiptKey, ReceiptOrder, Refund, StoreError},
@@ -30,6 +31,7 @@ pub struct Limiter {
     counters: Arc<dyn CounterStore>,
     decisions: Decisions,
     denials: Denials,
+    denial_log: DenialLog,
     receipts_kept_for: Duration,
 }
 
@@ -41,8 +43,15 @@ impl Limiter {
             counters,
             decisions: Decisions::default(),
             denials: Denials::new(),
+            denial_log: DenialLog::default(),
             receipts_kept_for,
         }
+    }
+
+    /// Logs denials there.
+    #[must_use]
+    pub fn with_denial_log(self, denial_log: DenialLog) -> Self {
+        Self { denial_log, ..self }
     }
 
     /// The rules in force.
@@ -108,6 +117,7 @@ impl Limiter {
         }
         if mode != Mode::Peek {
             self.denials.count(domain, descriptors, &statuses);
+            self.denial_log.log(domain, descriptors, &statuses);
         }
         Ok(Outcome::of(statuses))
     }

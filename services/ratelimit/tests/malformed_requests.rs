@@ -134,6 +134,11 @@ fn checks() -> Vec<Case> {
             &CheckRequest { domain: String::new(), ..id(long(129)) },
             &["domain", "request_id"],
         ),
+    ]
+}
+
+fn costs() -> Vec<Case> {
+    vec![
         wrong(
             "a cost above the limit",
             CHECK,
@@ -342,7 +347,7 @@ async fn each_is_refused_with_what_would_be_right_and_changes_nothing() {
     let rules = rules_file(folder.path(), RULES);
     let service = shared(&stack::unique("malformed")).env("RATELIMIT_RULES", rules).start().await.unwrap();
     let (channel, untouched) = (channel(&service).await, left(&service).await);
-    let cases: Vec<_> = [checks(), others(), envoys(), raw()].into_iter().flatten().collect();
+    let cases: Vec<_> = [checks(), costs(), others(), envoys(), raw()].into_iter().flatten().collect();
     assert!(cases.len() >= 60, "{}", cases.len());
     for Case { name, method, message, code, fields } in cases {
         let status = send(&channel, method, &message).await.expect_err(name);

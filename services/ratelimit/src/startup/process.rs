@@ -6,7 +6,7 @@ use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use ratelimit_core::RuleSet;
 
 use crate::{
-    Limiter,
+    DenialLog, Limiter,
     config::{Cli, Command, ServeArgs},
     grpc,
     reload::Reloader,
@@ -39,7 +39,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     log_rules(config.rules.as_ref(), &rules);
     let bound = Bound::bind(config.server).await?;
     let (counters, prober) = counters(config.counters, config.local_counters_max)?;
-    let limiter = Arc::new(Limiter::new(rules, counters.clone(), config.request_id_ttl));
+    let limiter = Limiter::new(rules, counters.clone(), config.request_id_ttl);
+    let limiter = Arc::new(limiter.with_denial_log(DenialLog::per_second(config.denial_log_per_second)));
     let mut background = Background::default();
     background.start("counters probe", |stop| prober.run(stop));
     if let Some(path) = config.rules {
