@@ -1,6 +1,6 @@
 //! Sliding window: so much in whatever interval of the period's length.
 //!
-//! The kind is a log of counts, as in Sorenson, "An alternative approach to rate limiting", Figma 2017: what is charged in
+//! The kind is a log of counts, as in Mahdi, "An alternative approach to rate limiting", Figma 2017: what is charged in
 //! the same [`SLICES`]th of the period is one entry. There the entry leaves with its slice; here it carries the time of
 //! the last charge in it and leaves a period after that.
 
