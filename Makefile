@@ -1,6 +1,6 @@
 # The commands that a person types. `make` lists them.
 
-.PHONY: help run test lint fmt up bench
+.PHONY: help run test lint fmt up bench fuzz
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -32,3 +32,6 @@ bench: ## compare the service with a bare tonic echo (ARGS=--help)
 	scripts/install-packages.sh servers bench
 	cargo build --release --workspace --bins
 	$(TARGET)/release/loadgen $(ARGS)
+
+fuzz: ## look for inputs that the rate limiter gets wrong (SECONDS_EACH=60)
+	scripts/fuzz.sh

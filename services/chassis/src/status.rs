@@ -8,6 +8,11 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// `ErrorInfo.domain` of every error that this process answers with: the name of the app.
 static DOMAIN: OnceLock<&'static str> = OnceLock::new();
 
+/// An error travels in trailers. Clients built on gRPC's C core (Python, Ruby, C++) take 8 KiB of them, and see
+/// RESOURCE_EXHAUSTED instead of what is larger.
+const VIOLATIONS_MAX: usize = 20;
+const VIOLATIONS_IN_MESSAGE_MAX: usize = 5;
+
 pub(crate) fn set_domain(domain: &'static str) {
     // A second app in the same process (only tests do that) keeps the first name.
     let _ = DOMAIN.set(domain);
@@ -57,13 +62,16 @@ impl Error {
         Self { code, message: message.into(), details, metadata: MetadataMap::new() }
     }
 
-    /// INVALID_ARGUMENT with a violation for each field that is wrong.
+    /// INVALID_ARGUMENT with a violation for each field that is wrong, up to twenty.
     pub fn invalid_argument(violations: impl IntoIterator<Item = FieldViolation>) -> Self {
         let violations: Vec<_> = violations.into_iter().collect();
-        let message =
-            violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>();
+        let told = violations.iter().take(VIOLATIONS_IN_MESSAGE_MAX);
+        let mut message: Vec<_> = told.map(|it| format!("{}: {}", it.field, it.description)).collect();
+        if violations.len() > VIOLATIONS_IN_MESSAGE_MAX {
+            message.push(format!("and {} more", violations.len() - VIOLATIONS_IN_MESSAGE_MAX));
+        }
         let mut error = Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", message.join("; "));
-        for violation in violations {
+        for violation in violations.into_iter().take(VIOLATIONS_MAX) {
             error.details.add_bad_request_violation(violation.field, violation.description);
         }
         error
@@ -180,6 +188,19 @@ mod tests {
         assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_millis(1)));
         assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "caller=a");
         assert_eq!(status.get_details_error_info().unwrap().reason, "RATE_LIMITED");
+    }
+
+    #[test]
+    fn an_error_fits_into_the_trailers_that_clients_take() {
+        let violation = |index| FieldViolation {
+            field: format!("descriptors[{index}].entries[{index}].value"),
+            description: "must have at most 1024 bytes and no control characters".into(),
+        };
+        let status: Status = Error::invalid_argument((0..100_000).map(violation)).into();
+        assert!(status.message().ends_with("; and 99995 more"), "{}", status.message());
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), VIOLATIONS_MAX);
+        let details_base64 = status.details().len().div_ceil(3) * 4;
+        assert!(status.message().len() + details_base64 < 6 * 1024);
     }
 
     #[test]

@@ -51,8 +51,9 @@ fn text(content: &[u8]) -> Result<&str, (Option<Place>, String)> {
         return Err((None, format!("is larger than {FILE_BYTES_MAX} bytes")));
     }
     std::str::from_utf8(content).map_err(|error| {
-        // All before that place is valid.
+        // All before that place is valid. To YAML a carriage return ends a line, too.
         let valid = String::from_utf8_lossy(&content[..error.valid_up_to()]);
+        let valid = valid.replace("\r\n", "\n").replace('\r', "\n");
         let line = valid.rsplit('\n').next().unwrap_or_default();
         let place = Place { line: valid.matches('\n').count() + 1, column: line.chars().count() + 1 };
         (Some(place), "is not UTF-8; save the file with that encoding".to_owned())

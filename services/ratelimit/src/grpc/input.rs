@@ -1,5 +1,7 @@
 //! What a request may hold: every violation is reported, with its field's path as in the proto.
 
+use std::fmt::{self, Display};
+
 use chassis::status::{Error, FieldViolation};
 use rpc::ratelimit::v1 as pb;
 use tonic::Status;
@@ -9,7 +11,8 @@ use crate::limiter::Descriptor;
 const NAME_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 1024;
 const REQUEST_ID_BYTES_MAX: usize = 128;
-const DESCRIPTORS_MAX: usize = 16;
+/// Those beyond are not looked at.
+pub(super) const DESCRIPTORS_MAX: usize = 16;
 const ENTRIES_MAX: usize = 16;
 const TOP_DENIED_DEFAULT: usize = 10;
 const TOP_DENIED_MAX: usize = 100;
@@ -19,9 +22,10 @@ const TOP_DENIED_MAX: usize = 100;
 pub(super) struct Input(Vec<FieldViolation>);
 
 impl Input {
-    pub fn expect(&mut self, right: bool, field: &str, description: impl Into<String>) {
+    /// Most requests are right, so what is wrong is put into words only then.
+    pub fn expect(&mut self, right: bool, field: impl Display, description: impl Display) {
         if !right {
-            self.0.push(FieldViolation { field: field.to_owned(), description: description.into() });
+            self.0.push(FieldViolation { field: field.to_string(), description: description.to_string() });
         }
     }
 
@@ -35,16 +39,19 @@ impl Input {
     }
 
     pub fn request_id(&mut self, request_id: &str) {
-        let description = format!("must have 1 to {REQUEST_ID_BYTES_MAX} bytes and no control characters");
         let right =
             (1..=REQUEST_ID_BYTES_MAX).contains(&request_id.len()) && !request_id.contains(char::is_control);
-        self.expect(right, "request_id", description);
+        self.expect(
+            right,
+            "request_id",
+            format_args!("must have 1 to {REQUEST_ID_BYTES_MAX} bytes and no control characters"),
+        );
     }
 
     /// How many of the denied are wanted; 0 stands for the default.
     pub fn top_denied(&mut self, limit: i32) -> usize {
         let wanted = usize::try_from(limit).ok().filter(|wanted| *wanted <= TOP_DENIED_MAX);
-        self.expect(wanted.is_some(), "limit", format!("must be from 0 to {TOP_DENIED_MAX}"));
+        self.expect(wanted.is_some(), "limit", format_args!("must be from 0 to {TOP_DENIED_MAX}"));
         wanted.filter(|wanted| *wanted > 0).unwrap_or(TOP_DENIED_DEFAULT)
     }
 
@@ -52,7 +59,7 @@ impl Input {
         self.count_descriptors(descriptors.len());
         let descriptors: Vec<_> = descriptors.into_iter().map(descriptor).collect();
         for (d, descriptor) in descriptors.iter().take(DESCRIPTORS_MAX).enumerate() {
-            self.entries(&descriptor.entries, &format!("descriptors[{d}].entries"));
+            self.entries(&descriptor.entries, format_args!("descriptors[{d}].entries"));
         }
         descriptors
     }
@@ -61,26 +68,26 @@ impl Input {
         self.count(count, DESCRIPTORS_MAX, "descriptors");
     }
 
-    pub fn entries(&mut self, entries: &[(String, String)], field: &str) {
+    pub fn entries(&mut self, entries: &[(String, String)], field: fmt::Arguments<'_>) {
         self.count(entries.len(), ENTRIES_MAX, field);
         for (e, (key, value)) in entries.iter().take(ENTRIES_MAX).enumerate() {
-            self.name(key, &format!("{field}[{e}].key"));
+            self.name(key, format_args!("{field}[{e}].key"));
             let short = value.len() <= VALUE_BYTES_MAX;
             self.expect(
                 short,
-                &format!("{field}[{e}].value"),
-                format!("must have at most {VALUE_BYTES_MAX} bytes"),
+                format_args!("{field}[{e}].value"),
+                format_args!("must have at most {VALUE_BYTES_MAX} bytes"),
             );
         }
     }
 
-    fn name(&mut self, name: &str, field: &str) {
+    fn name(&mut self, name: &str, field: impl Display) {
         let right = (1..=NAME_BYTES_MAX).contains(&name.len());
-        self.expect(right, field, format!("must have 1 to {NAME_BYTES_MAX} bytes"));
+        self.expect(right, field, format_args!("must have 1 to {NAME_BYTES_MAX} bytes"));
     }
 
-    fn count(&mut self, count: usize, max: usize, field: &str) {
-        self.expect((1..=max).contains(&count), field, format!("must have 1 to {max} elements"));
+    fn count(&mut self, count: usize, max: usize, field: impl Display) {
+        self.expect((1..=max).contains(&count), field, format_args!("must have 1 to {max} elements"));
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use metrics::{Counter, counter};
 use moka::sync::Cache;
 
 use super::{
@@ -26,6 +27,7 @@ const REQUESTS_MAX: u64 = 10_000;
 pub struct DenialMemory<S> {
     counters: S,
     denied: Cache<Vec<Charged>, Denial>,
+    hits: Counter,
 }
 
 /// A charge, as far as it decides about the answer. A limit that was raised since is not the one that denied.
@@ -48,13 +50,13 @@ impl<S: CounterStore> DenialMemory<S> {
     /// Remembers what those counters deny.
     pub fn new(counters: S) -> Self {
         let denied = Cache::builder().max_capacity(REQUESTS_MAX).time_to_live(REMEMBERED_MAX).build();
-        Self { counters, denied }
+        Self { counters, denied, hits: counter!("ratelimit_denial_memory_hits_total") }
     }
 
     fn known(&self, request: &Vec<Charged>) -> Option<Answer> {
         let (denial, now) = (self.denied.get(request)?, Instant::now());
         (now < denial.until).then(|| {
-            metrics::counter!("ratelimit_denial_memory_hits_total").increment(1);
+            self.hits.increment(1);
             Answer::Decided(denial.at(now))
         })
     }

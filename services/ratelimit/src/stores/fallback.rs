@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use metrics::{Counter, counter};
 use ratelimit_core::OnError;
 
 use super::{
@@ -20,12 +21,20 @@ pub struct Fallback<S> {
     counters: S,
     local: MemoryCounters,
     failing: AtomicBool,
+    meters: Meters,
+}
+
+/// How often each word was asked for.
+struct Meters {
+    allow: Counter,
+    deny: Counter,
+    local: Counter,
 }
 
 impl<S: CounterStore> Fallback<S> {
     /// Falls back from `counters` to `local`.
     pub fn new(counters: S, local: MemoryCounters) -> Self {
-        Self { counters, local, failing: AtomicBool::new(false) }
+        Self { counters, local, failing: AtomicBool::new(false), meters: Meters::default() }
     }
 
     fn succeeded(&self) {
@@ -44,7 +53,7 @@ impl<S: CounterStore> Fallback<S> {
     /// What each rule's `on_error` makes of the order.
     fn without_counters(&self, order: &Order, error: StoreError) -> Result<Answer, StoreError> {
         for charge in &order.charges {
-            metrics::counter!("ratelimit_fallbacks_total", "on_error" => name(charge.on_error)).increment(1);
+            self.meters.of(charge.on_error).increment(1);
         }
         if order.charges.iter().any(|it| it.on_error == OnError::Deny && !it.charge.shadow) {
             return Err(error);
@@ -94,11 +103,20 @@ impl<S: CounterStore> CounterStore for Fallback<S> {
     }
 }
 
-fn name(on_error: OnError) -> &'static str {
-    match on_error {
-        OnError::Allow => "allow",
-        OnError::Deny => "deny",
-        OnError::Local => "local",
+impl Default for Meters {
+    fn default() -> Self {
+        let counter = |on_error| counter!("ratelimit_fallbacks_total", "on_error" => on_error);
+        Self { allow: counter("allow"), deny: counter("deny"), local: counter("local") }
+    }
+}
+
+impl Meters {
+    fn of(&self, on_error: OnError) -> &Counter {
+        match on_error {
+            OnError::Allow => &self.allow,
+            OnError::Deny => &self.deny,
+            OnError::Local => &self.local,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use metrics::{Counter, counter};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use ratelimit_core::Decision;
@@ -33,6 +34,8 @@ const KEYS_MAX: u64 = 10_000;
 pub struct Leases<S> {
     counters: S,
     keys: Cache<CounterKey, Arc<Mutex<Key>>>,
+    taken: Counter,
+    wasted: Counter,
 }
 
 /// What is known of a key.
@@ -72,8 +75,14 @@ struct Lease {
 impl<S: CounterStore> Leases<S> {
     /// Leases from those counters.
     pub fn new(counters: S) -> Self {
-        let keys = Cache::builder().max_capacity(KEYS_MAX).time_to_idle(2 * HELD_MAX).build();
-        Self { counters, keys }
+        let (taken, wasted) =
+            (counter!("ratelimit_lease_tokens_total"), counter!("ratelimit_lease_tokens_wasted_total"));
+        let keys = Cache::builder().max_capacity(KEYS_MAX).time_to_idle(2 * HELD_MAX);
+        let lost = wasted.clone();
+        let keys = keys.eviction_listener(move |_, key: Arc<Mutex<Key>>, _| {
+            lost.increment(key.lock().lose_all());
+        });
+        Self { counters, keys: keys.build(), taken, wasted }
     }
 
     fn key(&self, key: &CounterKey) -> Arc<Mutex<Key>> {
@@ -82,8 +91,12 @@ impl<S: CounterStore> Leases<S> {
 
     /// Pays what it can out of hand; `None` where the counters are to be asked.
     fn pay(&self, order: &Order, now: Instant) -> Vec<Option<Paid>> {
-        let pay =
-            |it: &CounterCharge| (it.lease > 0).then(|| self.key(&it.key).lock().pay(it.charge.cost, now))?;
+        let pay = |it: &CounterCharge| {
+            let key = (it.lease > 0).then(|| self.key(&it.key))?;
+            let mut key = key.lock();
+            self.wasted.increment(key.lose(now));
+            key.pay(it.charge.cost, now)
+        };
         order.charges.iter().map(pay).collect()
     }
 
@@ -103,8 +116,9 @@ impl<S: CounterStore> Leases<S> {
             let (Some(charge), Some(told)) = (rest.charges.get(*place), decided.decisions.get(*place)) else {
                 continue;
             };
-            metrics::counter!("ratelimit_lease_tokens_total").increment(grant.tokens);
-            self.key(&charge.key).lock().take(*grant, *told, asked);
+            self.taken.increment(grant.tokens);
+            let lost = self.key(&charge.key).lock().take(*grant, *told, asked);
+            self.wasted.increment(lost);
         }
     }
 
@@ -112,7 +126,8 @@ impl<S: CounterStore> Leases<S> {
     fn put_back(&self, order: &Order, paid: &[Option<Paid>]) {
         for (charge, paid) in order.charges.iter().zip(paid) {
             if let Some(paid) = paid {
-                self.key(&charge.key).lock().put_back(charge.charge.cost, paid.until);
+                let lost = self.key(&charge.key).lock().put_back(charge.charge.cost, paid.until);
+                self.wasted.increment(lost);
             }
         }
     }
@@ -195,11 +210,19 @@ impl Key {
         Self { heat: Heat { since: now, now: 0, before: 0 }, lease: None, asking: false }
     }
 
-    /// Pays a request out of the tokens in hand, if they are enough.
+    /// Throws tokens away whose time is over; how many.
+    fn lose(&mut self, now: Instant) -> u64 {
+        self.lease.take_if(|lease| now >= lease.until).map_or(0, |lease| lease.tokens)
+    }
+
+    fn lose_all(&mut self) -> u64 {
+        self.lease.take().map_or(0, |lease| lease.tokens)
+    }
+
+    /// Pays a request out of the tokens in hand, if they are enough. A cost of 0 asks whether 1 could pass.
     fn pay(&mut self, cost: u64, now: Instant) -> Option<Paid> {
         self.heat.count(cost, now);
-        waste(self.lease.take_if(|lease| now >= lease.until).map_or(0, |lease| lease.tokens));
-        let lease = self.lease.as_mut().filter(|lease| lease.tokens >= cost)?;
+        let lease = self.lease.as_mut().filter(|lease| lease.tokens >= cost.max(1))?;
         lease.tokens -= cost;
         Some(Paid { decision: lease.tell(now), until: lease.until })
     }
@@ -211,27 +234,26 @@ impl Key {
         wanted
     }
 
-    /// Adds to the tokens in hand, all of which are then good for as long as the first of them.
-    fn take(&mut self, grant: Grant, told: Decision, asked: Instant) {
+    /// Adds to the tokens in hand, all of which are then good for as long as the first of them; how many are lost.
+    fn take(&mut self, grant: Grant, told: Decision, asked: Instant) -> u64 {
+        let lost = self.lose(asked);
         // Counted from before they were asked, so that this clock can't be late.
         let until = asked + grant.good_for.min(HELD_MAX);
-        let held = self.lease.take().filter(|held| asked < held.until);
+        let held = self.lease.take().filter(|held| held.tokens > 0);
         let (tokens, until) = held.map_or((0, until), |held| (held.tokens, held.until.min(until)));
         self.lease = Some(Lease { tokens: tokens + grant.tokens, told, since: asked, until });
+        lost
     }
 
-    /// Takes back what was paid, unless it would be good for longer now.
-    fn put_back(&mut self, cost: u64, until: Instant) {
+    /// Takes back what was paid, unless it would be good for longer now; how much is lost.
+    fn put_back(&mut self, cost: u64, until: Instant) -> u64 {
         match self.lease.as_mut().filter(|lease| lease.until <= until) {
-            Some(lease) => lease.tokens += cost,
-            None => waste(cost),
+            Some(lease) => {
+                lease.tokens += cost;
+                0
+            }
+            None => cost,
         }
-    }
-}
-
-fn waste(tokens: u64) {
-    if tokens > 0 {
-        metrics::counter!("ratelimit_lease_tokens_wasted_total").increment(tokens);
     }
 }
 
@@ -242,7 +264,7 @@ impl Heat {
             self.before = if age < 2 * HEAT_PERIOD { self.now } else { 0 };
             (self.since, self.now) = (now, 0);
         }
-        self.now += cost;
+        self.now = self.now.saturating_add(cost);
     }
 
     fn wanted(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! What Envoy asks, in the limiter's words.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chassis::status::Error;
 use ratelimit_core::algorithm::{FixedWindow, PERIOD_MAX};
@@ -13,14 +13,17 @@ use rpc::envoy::{
 };
 use tonic::Status;
 
-use crate::{grpc::input::Input, limiter::Descriptor};
+use crate::{
+    grpc::input::{DESCRIPTORS_MAX, Input},
+    limiter::Descriptor,
+};
 
 /// The descriptors of a request whose fields are all right.
 pub(super) fn descriptors(request: &RateLimitRequest) -> Result<Vec<Descriptor>, Status> {
     let mut input = Input::default();
     input.domain(&request.domain);
     input.count_descriptors(request.descriptors.len());
-    let descriptors = request.descriptors.iter().enumerate();
+    let descriptors = request.descriptors.iter().take(DESCRIPTORS_MAX).enumerate();
     let descriptors =
         descriptors.map(|(index, it)| descriptor(&mut input, it, index, request.hits_addend)).collect();
     if let Some(index) = request.descriptors.iter().position(|it| it.is_negative_hits) {
@@ -38,19 +41,24 @@ fn descriptor(
 ) -> Descriptor {
     let entries: Vec<_> =
         descriptor.entries.iter().map(|Entry { key, value }| (key.clone(), value.clone())).collect();
-    input.entries(&entries, &format!("descriptors[{index}].entries"));
+    input.entries(&entries, format_args!("descriptors[{index}].entries"));
     // Of the request 0 counts as 1; of a descriptor it is a peek.
     let cost = descriptor.hits_addend.unwrap_or_else(|| u64::from(hits_addend.max(1)));
     let limit = descriptor.limit.as_ref();
-    let limit = limit.and_then(|limit| override_limit(input, limit, &format!("descriptors[{index}].limit")));
+    let limit =
+        limit.and_then(|limit| override_limit(input, limit, format_args!("descriptors[{index}].limit")));
     Descriptor { entries, cost, limit }
 }
 
-fn override_limit(input: &mut Input, limit: &RateLimitOverride, field: &str) -> Option<FixedWindow> {
+fn override_limit(
+    input: &mut Input,
+    limit: &RateLimitOverride,
+    field: fmt::Arguments<'_>,
+) -> Option<FixedWindow> {
     let unit = seconds(limit.unit());
     input.expect(
         unit.is_some(),
-        &format!("{field}.unit"),
+        format_args!("{field}.unit"),
         "must be SECOND, MINUTE, HOUR, DAY, MONTH or YEAR",
     );
     let multiplier = limit.unit_multiplier.unwrap_or(1).max(1);
@@ -59,8 +67,8 @@ fn override_limit(input: &mut Input, limit: &RateLimitOverride, field: &str) -> 
     let max_days = PERIOD_MAX.as_secs() / seconds(RateLimitUnit::Day)?;
     input.expect(
         window.is_some(),
-        &format!("{field}.unit_multiplier"),
-        format!("must make a period of {max_days} days at most"),
+        format_args!("{field}.unit_multiplier"),
+        format_args!("must make a period of {max_days} days at most"),
     );
     window
 }
