@@ -1,21 +1,31 @@
-//! What is driven: one call to one running service.
+//! What is driven: one call to one running server.
 
 use anyhow::{Context as _, ensure};
 use prost::Message;
 use stack::{Service, sum_samples};
 
+use crate::peer::Peer;
 use crate::usage;
 
-/// One call to one running service.
+/// Who answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Server<'a> {
+    /// One of ours, the echo included.
+    Service(&'a Service),
+    /// envoyproxy/ratelimit.
+    Peer(&'a Peer),
+}
+
+/// One call to one running server.
 pub(crate) struct Driven<'a> {
     pub(crate) name: &'static str,
-    pub(crate) service: &'a Service,
+    server: Server<'a>,
     /// `/package.Service/Method`
-    pub(crate) method: &'static str,
+    method: &'static str,
     pub(crate) request: Vec<u8>,
 }
 
-/// What a service did and used up to some moment.
+/// What a server did and used up to some moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Done {
     /// Calls that it answered OK.
@@ -26,18 +36,47 @@ pub(crate) struct Done {
     pub(crate) cpu_micros: f64,
 }
 
+impl Server<'_> {
+    /// `http://127.0.0.1:PORT`
+    pub(crate) fn grpc_url(self) -> String {
+        match self {
+            Self::Service(service) => service.grpc_url(),
+            Self::Peer(peer) => peer.grpc_url(),
+        }
+    }
+
+    fn pid(self) -> Option<u32> {
+        match self {
+            Self::Service(service) => service.pid(),
+            Self::Peer(peer) => Some(peer.pid()),
+        }
+    }
+
+    /// Calls of that method that it answered OK, and calls of any that it answered otherwise.
+    async fn answered(self, method: &str) -> anyhow::Result<[f64; 2]> {
+        match self {
+            Self::Service(service) => {
+                let metrics = service.metrics().await?;
+                let of = |labels: &str| sum_samples(&metrics, &format!("grpc_requests_total{labels}"));
+                Ok([of(&format!("{{method=\"{method}\",code=\"OK\"}}")), of("") - of("{code=\"OK\"}")])
+            }
+            Self::Peer(peer) => peer.answered().await,
+        }
+    }
+}
+
 impl<'a> Driven<'a> {
     pub(crate) fn new(
         name: &'static str,
-        service: &'a Service,
+        server: Server<'a>,
         method: &'static str,
         request: &impl Message,
     ) -> Self {
-        Self { name, service, method, request: request.encode_to_vec() }
+        Self { name, server, method, request: request.encode_to_vec() }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("{}{}", self.service.grpc_url(), self.method)
+        format!("{}{}", self.server.grpc_url(), self.method)
     }
 
     /// The request as gRPC sends it: not compressed, its length, itself.
@@ -47,15 +86,9 @@ impl<'a> Driven<'a> {
     }
 
     pub(crate) async fn done(&self) -> anyhow::Result<Done> {
-        let pid = self.service.pid().context("the service is gone")?;
-        let metrics = self.service.metrics().await?;
-        let succeeded = format!("grpc_requests_total{{method=\"{}\",code=\"OK\"}}", self.method);
-        let all_succeeded = sum_samples(&metrics, "grpc_requests_total{code=\"OK\"}");
-        Ok(Done {
-            succeeded: sum_samples(&metrics, &succeeded),
-            failed: sum_samples(&metrics, "grpc_requests_total") - all_succeeded,
-            cpu_micros: usage::cpu_time(pid)?.as_secs_f64() * 1e6,
-        })
+        let pid = self.server.pid().context("the server is gone")?;
+        let [succeeded, failed] = self.server.answered(self.method).await?;
+        Ok(Done { succeeded, failed, cpu_micros: usage::cpu_time(pid)?.as_secs_f64() * 1e6 })
     }
 }
 

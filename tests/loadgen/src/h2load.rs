@@ -7,6 +7,7 @@ use std::{fs, io};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::driven::Driven;
+use crate::measured::percentile;
 use crate::shape::Shape;
 
 /// The part of a run that does not count: connections are opened.
@@ -83,20 +84,14 @@ fn per_second(said: &str) -> Option<f64> {
     line.split(", ").find_map(|part| part.strip_suffix(" req/s")?.parse().ok())
 }
 
-/// Microseconds, ascending, from lines of start, HTTP status and duration, separated by tabs.
-fn latencies(log: &str) -> anyhow::Result<Vec<u64>> {
-    let duration = |line: &str| line.split('\t').nth(2).and_then(|field| field.parse().ok());
+/// Ascending, from lines of start, HTTP status and duration, separated by tabs.
+fn latencies(log: &str) -> anyhow::Result<Vec<Duration>> {
+    let duration = |line: &str| Some(Duration::from_micros(line.split('\t').nth(2)?.parse().ok()?));
     let latencies = log.lines().map(|line| duration(line).with_context(|| format!("no duration: {line:?}")));
-    let mut latencies = latencies.collect::<anyhow::Result<Vec<u64>>>()?;
+    let mut latencies = latencies.collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(!latencies.is_empty(), "no requests");
     latencies.sort_unstable();
     Ok(latencies)
-}
-
-/// The least of the values that at least so many percent of all do not exceed (nearest rank).
-fn percentile(ascending: &[u64], percent: usize) -> Duration {
-    let rank = (ascending.len() * percent).div_ceil(100).max(1);
-    Duration::from_micros(ascending[rank - 1])
 }
 
 #[cfg(test)]
@@ -118,13 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_of_the_nearest_rank() {
-        let lines: Vec<_> =
-            (1..=200).rev().map(|micros| format!("1795223256339338\t200\t{micros}")).collect();
-        let latencies = latencies(&lines.join("\n")).unwrap();
-        assert_eq!(percentile(&latencies, 50), Duration::from_micros(100));
-        assert_eq!(percentile(&latencies, 99), Duration::from_micros(198));
-        assert_eq!(percentile(&[7], 99), Duration::from_micros(7));
+    fn latencies_are_sorted() {
+        let log = "1795223256339338\t200\t40\n1795223256339338\t200\t7\n";
+        assert_eq!(latencies(log).unwrap(), [7, 40].map(Duration::from_micros));
     }
 
     #[test]

@@ -1,19 +1,28 @@
-//! Compares the product with a bare tonic echo of the same payload: both are driven by h2load in turn, several rounds in
-//! one run, since only what was measured side by side on the same machine compares.
+//! Measures the product beside something that it compares with, in one run: only what was measured side by side on the same
+//! machine compares.
 
-mod bench;
+mod caller;
+mod calls;
+mod compare;
 mod driven;
 mod echo;
 mod h2load;
+mod keys;
+mod limiter;
 mod measured;
+mod outage;
+mod peer;
+mod redis_cost;
 mod report;
 mod shape;
 mod system;
 mod usage;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
-use crate::shape::Shape;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{calls::Call, shape::Shape};
 
 #[derive(Parser)]
 #[command(about, version, args_conflicts_with_subcommands = true)]
@@ -26,16 +35,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves the echo that the product is compared with.
+    /// What a Check costs Redis, beside the same script driven by redis-benchmark
+    RedisCost(redis_cost::Arguments),
+    /// The latency of Checks with many keys in Redis, beside that with few
+    Keys(keys::Arguments),
+    /// The latency of Checks while Redis is dead or hangs
+    Outage(outage::Arguments),
+    /// Serves the echo that the product is compared with
     #[command(hide = true)]
     Echo(echo::Arguments),
 }
 
+/// Without a command: calls of the product, each beside a bare tonic echo of the same payload.
 #[derive(Args)]
 struct Options {
-    /// What is called.
-    #[arg(long, value_enum, default_value_t = Call::Get)]
-    call: Call,
+    /// What is called; may be repeated.
+    #[arg(long = "call", value_enum, default_values = ["get", "check", "check-leased", "check-denied"])]
+    calls: Vec<Call>,
+    /// A binary of envoyproxy/ratelimit, to be driven as well by the same rules and on the same Redis.
+    #[arg(long, conflicts_with = "standalone")]
+    envoyproxy: Option<PathBuf>,
     /// Drives `standalone` instead of the services.
     #[arg(long)]
     standalone: bool,
@@ -53,20 +72,14 @@ struct Options {
     body_bytes: u32,
 }
 
-/// A call that can be driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Call {
-    /// `GetSnippet` of one public snippet, from the cache.
-    Get,
-    /// `Check` of one caller far below its limit.
-    Check,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Cli { command, options } = Cli::parse();
     match command {
+        Some(Command::RedisCost(arguments)) => redis_cost::run(&arguments).await,
+        Some(Command::Keys(arguments)) => keys::run(&arguments).await,
+        Some(Command::Outage(arguments)) => outage::run(&arguments).await,
         Some(Command::Echo(arguments)) => echo::serve(arguments).await,
-        None => bench::run(&options).await,
+        None => compare::run(&options).await,
     }
 }

@@ -1,5 +1,6 @@
 //! What a run has shown of a service, and what several runs show together.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::task::block_in_place;
@@ -33,20 +34,48 @@ impl Measured {
     }
 }
 
-/// Rounds of runs of two services, side by side.
+/// Rounds of runs of a call and of the echo, side by side.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    pub(crate) shape: Shape,
+    pub(crate) name: &'static str,
     pub(crate) echo: Vec<Measured>,
     pub(crate) product: Vec<Measured>,
 }
 
 impl Comparison {
-    /// The product's rate over the echo's in each round, ascending.
-    pub(crate) fn ratios(&self) -> Vec<f64> {
-        let pairs = self.product.iter().zip(&self.echo);
-        ascending(pairs.map(|(product, echo)| product.per_second / echo.per_second))
+    /// Nothing yet of the call that is called so.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, echo: Vec::new(), product: Vec::new() }
     }
+
+    /// The product's rate over the echo's in each round.
+    pub(crate) fn ratios(&self) -> Ratios {
+        let rates = |runs: &[Measured]| runs.iter().map(|run| run.per_second).collect::<Vec<_>>();
+        Ratios::of(&rates(&self.product), &rates(&self.echo))
+    }
+}
+
+/// How many times as much one is as the other, in each round; ascending. Written as the median and the extremes.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Ratios(Vec<f64>);
+
+impl Ratios {
+    pub(crate) fn of(values: &[f64], bases: &[f64]) -> Self {
+        Self(ascending(values.iter().zip(bases).map(|(value, base)| value / base)))
+    }
+}
+
+impl fmt::Display for Ratios {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [least, most] = [self.0.first(), self.0.last()].map(|it| it.copied().unwrap_or(f64::NAN));
+        write!(f, "{:.2} ({least:.2} to {most:.2})", median(self.0.iter().copied()))
+    }
+}
+
+/// The least of the values that at least so many percent of all do not exceed (nearest rank). Zero if there is none.
+pub(crate) fn percentile(ascending: &[Duration], percent: usize) -> Duration {
+    let rank = (ascending.len() * percent).div_ceil(100).max(1);
+    ascending.get(rank - 1).copied().unwrap_or_default()
 }
 
 /// The middle value; of an even number the lower of the two. NaN if there is none.
@@ -66,6 +95,7 @@ mod tests {
     use rpc::snippets::v1::GetSnippetRequest;
 
     use super::*;
+    use crate::driven::Server;
     use crate::system::System;
 
     fn run(per_second: f64) -> Measured {
@@ -75,22 +105,31 @@ mod tests {
     #[test]
     fn rounds_are_compared_in_pairs() {
         let comparison = Comparison {
-            shape: Shape { connections: 1, streams: 1 },
+            name: "Get",
             echo: [100.0, 200.0, 400.0].map(run).to_vec(),
             product: [50.0, 50.0, 300.0].map(run).to_vec(),
         };
-        assert_eq!(comparison.ratios(), [0.25, 0.5, 0.75]);
-        assert_eq!(median(comparison.ratios().into_iter()).to_string(), "0.5");
+        assert_eq!(comparison.ratios(), Ratios(vec![0.25, 0.5, 0.75]));
+        assert_eq!(comparison.ratios().to_string(), "0.50 (0.25 to 0.75)");
         assert_eq!(median([4.0, 1.0].into_iter()).to_string(), "1");
         assert!(median(std::iter::empty()).is_nan());
     }
 
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let ascending: Vec<_> = (1..=200).map(Duration::from_micros).collect();
+        assert_eq!(percentile(&ascending, 50), Duration::from_micros(100));
+        assert_eq!(percentile(&ascending, 99), Duration::from_micros(198));
+        assert_eq!(percentile(&[Duration::from_micros(7)], 99), Duration::from_micros(7));
+        assert_eq!(percentile(&[], 99), Duration::ZERO);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn refusals_are_not_measured() {
-        let system = System::in_one_process("").await.unwrap();
+        let system = System::in_one_process().await.unwrap();
         let unknown = GetSnippetRequest { id: "00000000000".to_owned(), ..GetSnippetRequest::default() };
         let method = "/snippets.v1.SnippetService/GetSnippet";
-        let driven = Driven::new("unknown", &system.services[0], method, &unknown);
+        let driven = Driven::new("unknown", Server::Service(&system.services[0]), method, &unknown);
         let shape = Shape { connections: 1, streams: 1 };
         let error = Measured::of(&driven, shape, Duration::from_millis(100)).await.unwrap_err();
         assert!(error.to_string().ends_with("calls failed, as gRPC has it"), "{error:#}");

@@ -2,18 +2,19 @@
 
 use crate::measured::{Comparison, Measured, median};
 
-/// A line for each shape; each number is the median of its rounds.
-pub(crate) fn table(product: &str, comparisons: &[Comparison]) -> String {
+/// A line for each call; each number is the median of its rounds.
+pub(crate) fn table(comparisons: &[Comparison]) -> String {
     let head = [
-        "shape".to_owned(),
-        "echo/s".to_owned(),
-        format!("{product}/s"),
-        "ratio (min to max)".to_owned(),
-        "echo p50, p99 µs".to_owned(),
-        format!("{product} p50, p99 µs"),
-        "echo CPU µs/call".to_owned(),
-        format!("{product} CPU µs/call"),
+        "call",
+        "echo/s",
+        "call/s",
+        "ratio (min to max)",
+        "echo p50, p99 µs",
+        "call p50, p99 µs",
+        "echo CPU µs/call",
+        "call CPU µs/call",
     ];
+    let head = head.map(str::to_owned);
     aligned(&[head].into_iter().chain(comparisons.iter().map(row)).collect::<Vec<_>>())
 }
 
@@ -25,14 +26,12 @@ pub(crate) fn memory(processes: &[(String, u64)]) -> String {
 }
 
 fn row(comparison: &Comparison) -> [String; 8] {
-    let Comparison { shape, echo, product } = comparison;
-    let ratios = comparison.ratios();
-    let (least, most) = (ratios.first().unwrap_or(&f64::NAN), ratios.last().unwrap_or(&f64::NAN));
+    let Comparison { name, echo, product } = comparison;
     [
-        shape.to_string(),
+        (*name).to_owned(),
         format!("{:.0}", of(echo, |run| run.per_second)),
         format!("{:.0}", of(product, |run| run.per_second)),
-        format!("{:.2} ({least:.2} to {most:.2})", median(ratios.iter().copied())),
+        comparison.ratios().to_string(),
         latency(echo),
         latency(product),
         format!("{:.1}", of(echo, |run| run.cpu_micros)),
@@ -49,7 +48,7 @@ fn of(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
 }
 
 /// Rows of cells as a table; the first is its head.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: &[String; N]| {
@@ -65,7 +64,6 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::Shape;
 
     #[test]
     fn columns_are_aligned_under_their_heads() {
@@ -78,17 +76,17 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_is_a_line() {
+    fn a_call_is_a_line() {
         let run =
             |per_second| Measured { per_second, p50_micros: 100.4, p99_micros: 900.0, cpu_micros: 9.04 };
         let comparison = Comparison {
-            shape: Shape { connections: 4, streams: 16 },
+            name: "Get",
             echo: vec![run(1_000.0), run(1_000.0)],
             product: vec![run(500.0), run(750.0)],
         };
-        let table = table("Get", &[comparison]);
+        let table = table(&[comparison]);
         let line = table.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        let numbers = "4x16 | 1000 | 500 | 0.50 (0.50 to 0.75) | 100, 900 | 100, 900 | 9.0 | 9.0";
+        let numbers = "Get | 1000 | 500 | 0.50 (0.50 to 0.75) | 100, 900 | 100, 900 | 9.0 | 9.0";
         assert_eq!(line, format!("| {numbers} |"));
     }
 }

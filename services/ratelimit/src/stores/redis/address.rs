@@ -4,7 +4,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// How addresses are written, for errors.
-const FORMS: &str = "must be redis://HOST:PORT[/DB], redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DB] or \
+const FORMS: &str = "redis://HOST:PORT[/DB], redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DB] or \
                      redis+cluster://HOST:PORT,HOST:PORT, each with USER:PASSWORD@ before the hosts if need be";
 
 /// A server, what sentinels say is one, or a cluster.
@@ -27,8 +27,14 @@ pub enum RedisAddress {
 
 /// An address is not right. What is wrong is not repeated, as it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error("{FORMS}")]
-pub struct InvalidAddress;
+pub enum InvalidAddress {
+    /// There is none.
+    #[error("is required, as {FORMS}")]
+    Missing,
+    /// It is written otherwise.
+    #[error("is not of the form {FORMS}")]
+    OtherForm,
+}
 
 impl RedisAddress {
     /// Reads `redis://`, `redis+sentinel://` and `redis+cluster://` URLs.
@@ -36,20 +42,23 @@ impl RedisAddress {
     /// # Errors
     /// Says how they are written.
     pub fn parse(url: &SecretString) -> Result<Self, InvalidAddress> {
-        let (scheme, rest) = url.expose_secret().split_once("://").ok_or(InvalidAddress)?;
+        if url.expose_secret().is_empty() {
+            return Err(InvalidAddress::Missing);
+        }
+        let (scheme, rest) = url.expose_secret().split_once("://").ok_or(InvalidAddress::OtherForm)?;
         match scheme {
             "redis" => Ok(Self::Server(server(rest)?)),
             "redis+sentinel" => Self::sentinel(rest),
             "redis+cluster" => Ok(Self::Cluster(hosts(rest, server)?)),
-            _ => Err(InvalidAddress),
+            _ => Err(InvalidAddress::OtherForm),
         }
     }
 
     fn sentinel(rest: &str) -> Result<Self, InvalidAddress> {
-        let (authority, path) = rest.split_once('/').ok_or(InvalidAddress)?;
+        let (authority, path) = rest.split_once('/').ok_or(InvalidAddress::OtherForm)?;
         let (master, database) = path.split_once('/').unwrap_or((path, "0"));
         if master.is_empty() {
-            return Err(InvalidAddress);
+            return Err(InvalidAddress::OtherForm);
         }
         // Sentinels are asked without logging in; who logs in is at the master.
         let addr = |host: &str| Ok(server(host.rsplit('@').next().unwrap_or(host))?.addr().clone());
@@ -76,7 +85,7 @@ fn hosts<T>(
 /// `USER:PASSWORD@HOST:PORT/DB`.
 fn server(rest: &str) -> Result<ConnectionInfo, InvalidAddress> {
     let info: Result<ConnectionInfo, RedisError> = format!("redis://{rest}").into_connection_info();
-    let info = info.map_err(|_| InvalidAddress)?;
+    let info = info.map_err(|_| InvalidAddress::OtherForm)?;
     Ok(info.set_tcp_settings(tcp_settings()))
 }
 
