@@ -140,8 +140,8 @@ impl CounterStore for MayBeAway {
         self.counters()?.charge(order).await
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        self.counters()?.receipt(key).await
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        self.counters()?.receipts(key).await
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {

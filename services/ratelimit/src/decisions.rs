@@ -13,6 +13,8 @@ use crate::limiter::RuleStatus;
 
 /// Most names that values make, of all domains together; further ones are counted as [`OTHER`].
 const DETAILS_MAX: usize = 1000;
+/// Longest of these names, in bytes; the rest is cut off.
+const DETAIL_BYTES_MAX: usize = 256;
 const OTHER: &str = "other";
 
 /// The name of what is counted where no rule or domain has one.
@@ -87,6 +89,7 @@ impl Decisions {
     }
 
     fn bounded(&self, name: &str) -> Arc<str> {
+        let name = &name[..name.floor_char_boundary(DETAIL_BYTES_MAX)];
         if let Some(known) = self.details.read().get(name) {
             return known.clone();
         }

@@ -13,6 +13,8 @@ use crate::limiter::{Descriptor, RuleStatus};
 
 /// Offenders counted at a time, of all domains together.
 const OFFENDERS_MAX: usize = 4096;
+/// Longest value that is kept whole, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
 
 /// Counts are forgotten after one to two of these, so that who was busy yesterday is not in the way of who is now.
 const GENERATION: Duration = Duration::from_secs(60 * 60);
@@ -29,7 +31,7 @@ pub struct Offender {
     pub domain: String,
     /// The rule's name.
     pub rule: Arc<str>,
-    /// Keys and values of the descriptor.
+    /// Keys and values of the descriptor; of long values the beginning.
     pub entries: Vec<(String, String)>,
 }
 
@@ -48,7 +50,9 @@ impl Denials {
     pub(crate) fn count(&self, domain: &str, descriptors: &[Descriptor], statuses: &[RuleStatus]) {
         let denying = statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
         for status in denying {
-            let entries = descriptors[status.descriptor_index].entries.clone();
+            let entries = &descriptors[status.descriptor_index].entries;
+            let entries =
+                entries.iter().map(|(key, value)| (key.clone(), beginning(value).to_owned())).collect();
             let offender = Offender { domain: domain.to_owned(), rule: status.rule.clone(), entries };
             self.generations.lock().at(Instant::now()).current.add(Arc::new(offender));
         }
@@ -69,6 +73,10 @@ impl Denials {
         top.truncate(count);
         top
     }
+}
+
+fn beginning(value: &str) -> &str {
+    &value[..value.floor_char_boundary(VALUE_BYTES_MAX)]
 }
 
 impl Generations {

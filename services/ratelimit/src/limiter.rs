@@ -160,7 +160,20 @@ impl Limiter {
     /// When the counters are away.
     pub async fn refund(&self, domain: &str, request_id: &str) -> Result<bool, StoreError> {
         let key = ReceiptKey::new(domain, request_id);
-        let Some(receipt) = self.counters.receipt(&key).await? else { return Ok(false) };
+        let mut refunded = false;
+        for receipt in self.counters.receipts(&key).await? {
+            refunded |= self.give_back(domain, request_id, &key, receipt).await?;
+        }
+        Ok(refunded)
+    }
+
+    async fn give_back(
+        &self,
+        domain: &str,
+        request_id: &str,
+        key: &ReceiptKey,
+        receipt: Receipt,
+    ) -> Result<bool, StoreError> {
         let memo = Memo::decode(&receipt.memo)?;
         if receipt.given_back || !memo.outcome(&receipt.decided.decisions).allowed {
             return Ok(false);
@@ -170,7 +183,8 @@ impl Limiter {
             charges: memo.charged(self.rules.load().domain(domain), &decisions),
             charged_us: at_us,
             slot: request_id.into(),
-            receipt: Some(key),
+            receipt: Some(key.clone()),
+            local: receipt.local,
         };
         self.counters.give_back(&refund).await
     }

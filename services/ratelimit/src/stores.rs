@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ratelimit_core::{Algorithm, Charge, Decision, OnError};
 
-pub use breaker::{Breaker, Prober};
+pub use breaker::{Breaker, Prober, Watch};
 pub use denied::DenialMemory;
 pub use fallback::Fallback;
 pub use key::{CounterKey, ReceiptKey};
@@ -32,8 +32,8 @@ pub trait CounterStore: Send + Sync {
     /// request already, then that is the answer, and nothing is charged.
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError>;
 
-    /// The receipt with that key.
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError>;
+    /// The receipts with that key: none or one, and one more where the request was also charged while the counters were away.
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError>;
 
     /// Takes back what was charged, as far as it still counts. False where the receipt is gone or was given back before:
     /// then nothing changes.
@@ -67,7 +67,7 @@ impl Order {
 
     /// Whether a charge takes slots, which have names.
     pub fn takes_slots(&self) -> bool {
-        self.charges.iter().any(|it| matches!(it.charge.algorithm, Algorithm::Concurrency(_)))
+        self.charges.iter().any(CounterCharge::takes_slots)
     }
 }
 
@@ -95,6 +95,13 @@ pub struct CounterCharge {
     pub lease: u64,
     /// What holds while the counter can't be reached.
     pub on_error: OnError,
+}
+
+impl CounterCharge {
+    /// Whether it takes slots, which have names.
+    pub fn takes_slots(&self) -> bool {
+        matches!(self.charge.algorithm, Algorithm::Concurrency(_))
+    }
 }
 
 /// What became of an order.
@@ -135,6 +142,8 @@ pub struct Receipt {
     pub memo: Bytes,
     /// It has been refunded.
     pub given_back: bool,
+    /// It is of this process alone, while the counters were away.
+    pub local: bool,
 }
 
 /// What was charged and is to be given back.
@@ -148,6 +157,8 @@ pub struct Refund {
     pub slot: Arc<str>,
     /// Is marked as given back, so that it is only once.
     pub receipt: Option<ReceiptKey>,
+    /// What was charged is of this process alone, as [`Receipt::local`] says.
+    pub local: bool,
 }
 
 /// The counters could not be charged.

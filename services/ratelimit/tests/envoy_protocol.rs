@@ -101,6 +101,19 @@ async fn three_pass_and_the_fourth_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_value_of_any_length_is_counted() {
+    let mut edge = Edge::start("none").await;
+    let long = descriptor("path", &"x".repeat(100_000));
+    for left in [2, 1, 0] {
+        assert_eq!(told(&edge.status(&long).await), (Said::Ok, left));
+    }
+    assert_eq!(told(&edge.status(&long).await), (Said::OverLimit, 0));
+    let with_others =
+        edge.ask(&[descriptor("path", &"y".repeat(2000)), descriptor("path", "/blocked")]).await;
+    assert_eq!(with_others.overall_code(), Said::OverLimit);
+}
+
+#[tokio::test]
 async fn each_descriptor_has_its_status_in_its_place() {
     let mut edge = Edge::start("none").await;
     let asked = [

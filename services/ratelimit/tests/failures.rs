@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use rpc::ratelimit::v1::{CheckRequest, CheckResponse};
+use rpc::ratelimit::v1::{CheckRequest, CheckResponse, RefundRequest};
 use stack::{Proxy, Redis, RedisPolicy, Service, ServiceBuilder};
 use support::{
     PATIENCE,
@@ -23,6 +23,7 @@ descriptors:
   - {key: open, limits: [{limit: 2, period: 1h, on_error: allow}]}
   - {key: local, limits: [{limit: 2, period: 1h, on_error: local}]}
   - {key: closed, limits: [{limit: 1000, period: 1h, on_error: deny}]}
+  - {key: slots, limits: [{algorithm: concurrency, limit: 1, period: 1h, on_error: local}]}
 ";
 
 /// Many times what a Check may take with the patience given to the service: it shows that nobody hangs.
@@ -205,6 +206,75 @@ async fn a_request_with_an_id_whose_answer_was_late_is_charged_once() {
     assert_eq!((answer.allowed, answer.statuses[0].remaining), (true, 998));
     assert_eq!(rig.until_back(&request).await, answer);
     assert_eq!(rig.until_back(&by("closed")).await.statuses[0].remaining, 997);
+}
+
+#[tokio::test]
+async fn a_slot_that_was_taken_here_and_there_is_given_back_in_both_places() {
+    let rig = Rig::start().await;
+    rig.until_back(&by("closed")).await;
+    let [first, second] = ["first", "second"].map(|id| CheckRequest { request_id: id.into(), ..by("slots") });
+    rig.proxy.delay_answers(LATE);
+    let taken = ask(&mut rig.client.clone(), &first).await;
+    assert!(taken.allowed, "by the local limit; Redis has let it pass, too");
+    rig.proxy.delay_answers(Duration::ZERO);
+    rig.until_back(&by("closed")).await;
+    assert_eq!(ask(&mut rig.client.clone(), &first).await, taken, "the same answer");
+    assert!(!ask(&mut rig.client.clone(), &second).await.allowed, "Redis says so now");
+
+    let refund = RefundRequest { domain: "shop".into(), request_id: "first".into() };
+    let mut client = rig.client.clone();
+    assert!(client.refund(refund.clone()).await.unwrap().into_inner().refunded);
+    assert!(!client.refund(refund).await.unwrap().into_inner().refunded);
+    assert!(ask(&mut client, &by("slots")).await.allowed, "the slot in Redis is free");
+}
+
+#[tokio::test]
+async fn what_was_denied_locally_stays_denied_when_redis_is_back() {
+    let rig = Rig::start().await;
+    rig.until_back(&by("closed")).await;
+    let late = CheckRequest { request_id: "late".into(), ..by("local") };
+    rig.redis.kill();
+    while ask(&mut rig.client.clone(), &by("local")).await.allowed {}
+    let denied = ask(&mut rig.client.clone(), &late).await;
+    assert!(!denied.allowed);
+    rig.redis.restart().await.unwrap();
+    rig.until_back(&by("closed")).await;
+    assert_eq!(ask(&mut rig.client.clone(), &late).await, denied);
+    assert!(ask(&mut rig.client.clone(), &by("local")).await.allowed, "by the limit in Redis");
+}
+
+#[tokio::test]
+async fn callers_that_give_up_early_open_the_breaker_too() {
+    let rig = Rig::start().await;
+    rig.until_back(&by("closed")).await;
+    rig.redis.pause();
+    let impatient = async || {
+        let mut request = tonic::Request::new(by("open"));
+        request.set_timeout(Duration::from_millis(20));
+        drop(rig.client.clone().check(request).await);
+        rig.metric("ratelimit_breaker_open").await == 1
+    };
+    stack::until("the breaker is open", PATIENCE, impatient).await.unwrap();
+    rig.redis.resume();
+}
+
+#[tokio::test]
+async fn one_stall_is_no_outage() {
+    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
+    let (builder, _rules) = with_rules(builder(redis.url(), "rl"), RULES);
+    let service = builder.env("REDIS_TIMEOUT", "1s").start().await.unwrap();
+    let client = client(&service).await;
+    let open = by("open");
+    redis.pause();
+    let stalled = async {
+        // Longer than the service waits, and much shorter than it would take to fail three times.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        redis.resume();
+    };
+    let (answers, ()) = tokio::join!(wave(&client, &open), stalled);
+    assert_eq!(passed(answers), WAVE);
+    assert!(count(&service, "ratelimit_fallbacks_total").await >= WAVE as u64, "all met the stall");
+    assert_eq!(count(&service, "ratelimit_breaker_open").await, 0);
 }
 
 #[tokio::test]

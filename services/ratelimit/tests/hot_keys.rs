@@ -188,3 +188,26 @@ async fn tokens_that_nobody_spends_are_told() {
     };
     stack::until("what was wasted is told", PATIENCE, told).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_with_an_id_lease_nothing() {
+    let replicas = Replicas::start().await;
+    let mut client = replicas.clients[0].clone();
+    for call in 1..=400 {
+        let once = CheckRequest { request_id: format!("call-{call}"), ..by("leased_few") };
+        assert_eq!(ask(&mut client, &once).await.statuses[0].remaining, 1000 - call);
+    }
+    assert_eq!(replicas.count(LEASED).await, 0);
+}
+
+#[tokio::test]
+async fn a_few_costly_requests_make_no_key_hot() {
+    let replicas = Replicas::start().await;
+    let mut costly = by("leased_few");
+    costly.descriptors[0].cost = 50;
+    for call in 1..=5 {
+        let answer = ask(&mut replicas.clients[0].clone(), &costly).await;
+        assert_eq!(answer.statuses[0].remaining, 1000 - call * 50);
+    }
+    assert_eq!(replicas.count(LEASED).await, 0);
+}

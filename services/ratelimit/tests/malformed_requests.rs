@@ -265,12 +265,6 @@ fn envoys() -> Vec<Case> {
             &ask(vec![good(), of(vec![entry("", "v".into())])]),
             &["descriptors[1].entries[0].key"],
         ),
-        wrong(
-            "envoy with a long value",
-            ENVOY,
-            &ask(vec![of(vec![entry("k", long(1025))])]),
-            &["descriptors[0].entries[0].value"],
-        ),
         wrong("a limit without a unit", ENVOY, &ask(vec![brought(0, None)]), &["descriptors[0].limit.unit"]),
         wrong(
             "a limit of an unknown unit",

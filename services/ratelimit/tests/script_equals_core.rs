@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
             }
         }
         let (limits, charges) = counted.into_iter().unzip();
-        let refund = Refund { charges, charged_us: at_us, slot: order.slot, receipt: None };
+        let refund = Refund { charges, charged_us: at_us, slot: order.slot, receipt: None, local: false };
         self.charged.push((limits, refund));
         Ok(())
     }

@@ -10,7 +10,8 @@
 //!   consider the lease of those still good that was taken first. The debt t later is at least D + n - rt plus what was
 //!   charged since, other leases included, and t is at most D/r: so at any time the debt is at least the sum of all tokens
 //!   that are good and not spent. What can pass in an interval is what the bucket held at its begin, these tokens, and
-//!   the refill: at most the burst and the refill, as promised. A full bucket leases nothing.
+//!   the refill: at most the burst and the refill, as promised. A full bucket leases nothing. A refund takes debt away that
+//!   this counts on: then at most the tokens that are out can pass beside the burst, until their time is over.
 
 use std::time::Duration;
 

@@ -65,7 +65,7 @@ fn counters(
     config: RedisCountersConfig,
     local_max: usize,
 ) -> Result<(Arc<dyn CounterStore>, Prober<RedisCounters>), StoreError> {
-    let (breaker, prober) = Breaker::new(RedisCounters::new(config)?);
+    let (breaker, prober) = Breaker::new(|watch| RedisCounters::new(config, watch))?;
     // Denials of the local counters are not remembered: those of Redis take over at once.
     let fallback = Fallback::new(DenialMemory::new(breaker), MemoryCounters::new(local_max));
     Ok((Arc::new(Leases::new(fallback)), prober))

@@ -3,18 +3,19 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use metrics::Gauge;
+use metrics::{Gauge, gauge};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, CounterKey, CounterStore, Order, Receipt, ReceiptKey, Refund, StoreError};
 
-/// Failures in a row that open it: one slow answer is no outage.
+/// Failures in a row that open it: one stall is no outage.
 const FAILURES_TO_OPEN: u32 = 3;
 /// How often counters that were away are asked whether they are back.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
@@ -32,35 +33,66 @@ pub struct Prober<S> {
     state: Arc<State>,
 }
 
+/// Tells a [`Breaker`] what becomes of calls. The store does so itself: whoever waits for an answer may give up long before
+/// it is known that there is none.
+#[derive(Clone)]
+pub struct Watch(Arc<State>);
+
 struct State {
-    failures: AtomicU32,
     open: AtomicBool,
+    /// The row is not empty.
+    failing: AtomicBool,
+    row: Mutex<Row>,
     gauge: Gauge,
 }
 
+/// Failures one after the other.
+#[derive(Default)]
+struct Row {
+    length: u32,
+    last: Option<Instant>,
+}
+
 impl<S: CounterStore> Breaker<S> {
-    /// Guards those counters. The prober has to run for it to close again.
-    pub fn new(counters: S) -> (Self, Prober<S>) {
-        let gauge = metrics::gauge!("ratelimit_breaker_open");
+    /// Guards counters that are made with a watch. The prober has to run for it to close again.
+    ///
+    /// # Errors
+    /// Those of making the counters.
+    pub fn new<E>(counters: impl FnOnce(Watch) -> Result<S, E>) -> Result<(Self, Prober<S>), E> {
+        let gauge = gauge!("ratelimit_breaker_open");
         gauge.set(0.0);
-        let state = State { failures: AtomicU32::new(0), open: AtomicBool::new(false), gauge };
-        let (counters, state) = (Arc::new(counters), Arc::new(state));
-        (Self { counters: counters.clone(), state: state.clone() }, Prober { counters, state })
+        let state = Arc::new(State {
+            open: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            row: Mutex::default(),
+            gauge,
+        });
+        let counters = Arc::new(counters(Watch(state.clone()))?);
+        Ok((Self { counters: counters.clone(), state: state.clone() }, Prober { counters, state }))
     }
 
-    async fn guard<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
-        if self.state.open.load(Ordering::Relaxed) {
-            return Err(StoreError::KnownAway);
+    fn is_open(&self) -> Result<(), StoreError> {
+        if self.state.open.load(Ordering::Relaxed) { Err(StoreError::KnownAway) } else { Ok(()) }
+    }
+}
+
+impl Watch {
+    /// A watch that nobody looks at.
+    pub fn unguarded() -> Self {
+        Self(Arc::new(State {
+            open: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            row: Mutex::default(),
+            gauge: Gauge::noop(),
+        }))
+    }
+
+    /// A call that began then was answered like this.
+    pub fn note<T>(&self, began: Instant, result: &Result<T, StoreError>) {
+        match result {
+            Err(StoreError::TimedOut | StoreError::Away(_)) => self.0.failed(began),
+            _ => self.0.succeeded(),
         }
-        let result = call.await;
-        match &result {
-            Err(StoreError::TimedOut | StoreError::Away(_)) => self.state.failed(),
-            _ => self.state.failures.store(0, Ordering::Relaxed),
-        }
-        result
     }
 }
 
@@ -76,16 +108,28 @@ impl<S: CounterStore> Prober<S> {
 }
 
 impl State {
-    fn failed(&self) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures >= FAILURES_TO_OPEN && !self.open.swap(true, Ordering::Relaxed) {
+    /// Calls that were under way together fail of the same stall, and count once.
+    fn failed(&self, began: Instant) {
+        let mut row = self.row.lock();
+        if row.last.is_some_and(|last| began < last) {
+            return;
+        }
+        self.failing.store(true, Ordering::Relaxed);
+        *row = Row { length: row.length + 1, last: Some(Instant::now()) };
+        if row.length >= FAILURES_TO_OPEN && !self.open.swap(true, Ordering::Relaxed) {
             self.gauge.set(1.0);
             tracing::warn!("counters are not asked until a probe is answered");
         }
     }
 
+    fn succeeded(&self) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            *self.row.lock() = Row::default();
+        }
+    }
+
     fn close(&self) {
-        self.failures.store(0, Ordering::Relaxed);
+        self.succeeded();
         self.open.store(false, Ordering::Relaxed);
         self.gauge.set(0.0);
         tracing::info!("counters are asked again");
@@ -95,23 +139,74 @@ impl State {
 #[async_trait]
 impl<S: CounterStore> CounterStore for Breaker<S> {
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
-        self.guard(self.counters.charge(order)).await
+        self.is_open()?;
+        self.counters.charge(order).await
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        self.guard(self.counters.receipt(key)).await
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        self.is_open()?;
+        self.counters.receipts(key).await
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
-        self.guard(self.counters.give_back(refund)).await
+        self.is_open()?;
+        self.counters.give_back(refund).await
     }
 
     async fn reset(&self, counters: &[CounterKey]) -> Result<(), StoreError> {
-        self.guard(self.counters.reset(counters)).await
+        self.is_open()?;
+        self.counters.reset(counters).await
     }
 
     /// Asks, whether it is open or not.
     async fn ping(&self) -> Result<(), StoreError> {
         self.counters.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> Watch {
+        Watch::unguarded()
+    }
+
+    fn is_open(watch: &Watch) -> bool {
+        watch.0.open.load(Ordering::Relaxed)
+    }
+
+    fn fail(watch: &Watch, began: Instant) {
+        watch.note(began, &Err::<(), _>(StoreError::TimedOut));
+    }
+
+    #[test]
+    fn three_failures_one_after_the_other_open_it() {
+        let watch = watch();
+        for open in [false, false, true] {
+            fail(&watch, Instant::now());
+            assert_eq!(is_open(&watch), open);
+        }
+    }
+
+    #[test]
+    fn calls_that_fail_of_one_stall_do_not() {
+        let (watch, began) = (watch(), Instant::now());
+        (0..100).for_each(|_| fail(&watch, began));
+        assert!(!is_open(&watch));
+    }
+
+    #[test]
+    fn an_answer_in_between_begins_a_new_row() {
+        let watch = watch();
+        for _ in 0..10 {
+            fail(&watch, Instant::now());
+            fail(&watch, Instant::now());
+            watch.note(Instant::now(), &Ok(()));
+        }
+        assert!(!is_open(&watch));
+        let refused = StoreError::Malformed("which says that they are there");
+        (0..3).for_each(|_| watch.note(Instant::now(), &Err::<(), _>(refused.clone())));
+        assert!(!is_open(&watch));
     }
 }

@@ -87,13 +87,16 @@ impl<S: CounterStore> CounterStore for DenialMemory<S> {
         Ok(answer)
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        self.counters.receipt(key).await
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        self.counters.receipts(key).await
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
         let given_back = self.counters.give_back(refund).await;
-        self.denied.invalidate_all();
+        // Denials of slots are not remembered, so that giving slots back, which is done all the time, need not forget any.
+        if refund.charges.iter().any(|(it, _)| !it.takes_slots()) {
+            self.denied.invalidate_all();
+        }
         given_back
     }
 

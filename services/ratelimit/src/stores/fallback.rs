@@ -61,6 +61,10 @@ impl<S: CounterStore> Fallback<S> {
         Ok(self.local.charge_counted(order, |charge| charge.on_error == OnError::Local))
     }
 
+    fn local_receipt(&self, key: &ReceiptKey) -> Option<Receipt> {
+        self.local.receipt_now(key).map(|receipt| Receipt { local: true, ..receipt })
+    }
+
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
             Ok(_) => self.succeeded(),
@@ -72,22 +76,28 @@ impl<S: CounterStore> Fallback<S> {
 
 #[async_trait]
 impl<S: CounterStore> CounterStore for Fallback<S> {
+    /// What was answered locally is answered so again, also when the counters are back.
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
+        let known = order.receipt.as_ref().and_then(|receipt| self.local_receipt(&receipt.key));
+        if let Some(receipt) = known.filter(|_| !order.peek) {
+            return Ok(Answer::Known(receipt));
+        }
         let answer = self.note(self.counters.charge(order).await);
         answer.or_else(|error| self.without_counters(order, error))
     }
 
-    /// What was charged locally has its receipt here.
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        match self.local.receipt_now(key) {
-            Some(receipt) => Ok(Some(receipt)),
-            None => self.note(self.counters.receipt(key).await),
+    /// A request that the counters answered too late has two: it was charged here and there.
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        let local = self.local_receipt(key);
+        match (self.note(self.counters.receipts(key).await), local) {
+            (Ok(receipts), local) => Ok(receipts.into_iter().chain(local).collect()),
+            (Err(_), Some(local)) => Ok(vec![local]),
+            (Err(error), None) => Err(error),
         }
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
-        let is_local = refund.receipt.as_ref().is_some_and(|key| self.local.receipt_now(key).is_some());
-        if is_local {
+        if refund.local {
             return Ok(self.local.give_back_now(refund));
         }
         self.note(self.counters.give_back(refund).await)
@@ -137,7 +147,7 @@ mod tests {
             Err(StoreError::TimedOut)
         }
 
-        async fn receipt(&self, _: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
+        async fn receipts(&self, _: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
             Err(StoreError::TimedOut)
         }
 

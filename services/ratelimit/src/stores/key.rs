@@ -3,6 +3,10 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use ratelimit_core::Algorithm;
+use sha2::{Digest as _, Sha256};
+
+/// Longest value that stands in a name as it is, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
 
 /// Names one rule's counter of one subject, such as `{8:snippets4:tier4:free6:caller3:ann}6:writes:fixed_window:60000000`.
 ///
@@ -29,7 +33,7 @@ impl CounterKey {
         push(&mut key, domain);
         for (name, value) in entries {
             push(&mut key, name);
-            push(&mut key, value);
+            push_value(&mut key, value);
         }
         key.push('}');
         let subject_bytes = key.len();
@@ -61,6 +65,18 @@ fn push_rule(key: &mut String, rule: &str, algorithm: &Algorithm) {
     push(key, rule);
     // Writing to a string can't fail.
     let _ = write!(key, ":{}", algorithm.unit());
+}
+
+/// What is long is named by its length and hash.
+fn push_value(key: &mut String, value: &str) {
+    if value.len() <= VALUE_BYTES_MAX {
+        push(key, value);
+    } else {
+        let _ = write!(key, "{}#", value.len());
+        for byte in Sha256::digest(value) {
+            let _ = write!(key, "{byte:02x}");
+        }
+    }
 }
 
 fn push(key: &mut String, part: &str) {
@@ -136,6 +152,14 @@ mod tests {
         assert_eq!(again("r", window(60, 60)), Some(known.clone()));
         assert_eq!(again("r", window(61, 60)), Some(known.clone()));
         assert_eq!((again("s", window(60, 60)), again("r", window(60, 61))), (None, None));
+    }
+
+    #[test]
+    fn a_long_value_has_a_short_name() {
+        let of = |value: &str| key("d", &[("path", value)], "r", &window(60, 60));
+        let [long, other] = [of(&"x".repeat(100_000)), of(&("x".repeat(99_999) + "y"))];
+        assert!(long != other && long.as_ref().len() < 200, "{long:?}");
+        assert_eq!(long, of(&"x".repeat(100_000)));
     }
 
     #[test]

@@ -22,6 +22,9 @@ const HELD_MAX: Duration = Duration::from_secs(1);
 const HOT: u64 = 10;
 /// The time over which requests are counted.
 const HEAT_PERIOD: Duration = Duration::from_millis(250);
+/// The metrics.
+const TAKEN: &str = "ratelimit_lease_tokens_total";
+const WASTED: &str = "ratelimit_lease_tokens_wasted_total";
 /// Most keys looked after at a time.
 const KEYS_MAX: u64 = 10_000;
 
@@ -50,14 +53,29 @@ struct Key {
 #[derive(Default)]
 struct Asking(Vec<Arc<Mutex<Key>>>);
 
-/// Counts requests.
+/// Counts requests and what they cost.
 struct Heat {
     since: Instant,
-    now: u64,
-    before: u64,
+    now: Asked,
+    before: Asked,
 }
 
-/// What was paid out of hand.
+/// What was asked for in a [`HEAT_PERIOD`].
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    requests: u64,
+    cost: u64,
+}
+
+/// What was paid out of hand for a request. It is put back where the request is denied, fails or is given up on.
+struct Payment<'a, S: CounterStore> {
+    leases: &'a Leases<S>,
+    order: &'a Order,
+    paid: Vec<Option<Paid>>,
+}
+
+/// What was paid for one charge.
+#[derive(Clone, Copy)]
 struct Paid {
     decision: Decision,
     /// How long the tokens are good.
@@ -75,8 +93,7 @@ struct Lease {
 impl<S: CounterStore> Leases<S> {
     /// Leases from those counters.
     pub fn new(counters: S) -> Self {
-        let (taken, wasted) =
-            (counter!("ratelimit_lease_tokens_total"), counter!("ratelimit_lease_tokens_wasted_total"));
+        let (taken, wasted) = (counter!(TAKEN), counter!(WASTED));
         let keys = Cache::builder().max_capacity(KEYS_MAX).time_to_idle(2 * HELD_MAX);
         let lost = wasted.clone();
         let keys = keys.eviction_listener(move |_, key: Arc<Mutex<Key>>, _| {
@@ -136,29 +153,30 @@ impl<S: CounterStore> Leases<S> {
 #[async_trait]
 impl<S: CounterStore> CounterStore for Leases<S> {
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
-        let leasable = order.charges.iter().any(|it| it.lease > 0);
-        if !leasable || order.peek || order.receipt.is_some() {
+        if order.charges.iter().all(|it| it.lease == 0) {
             return self.counters.charge(order).await;
         }
+        if order.peek || order.receipt.is_some() {
+            return self.counters.charge(&Arc::new(without_leases(order))).await;
+        }
         let now = Instant::now();
-        let paid = self.pay(order, now);
+        let paid = Payment { leases: self, order, paid: self.pay(order, now) };
         let mut asking = Asking::default();
-        let rest = Arc::new(self.rest(order, &paid, &mut asking));
+        let rest = Arc::new(self.rest(order, &paid.paid, &mut asking));
         if rest.charges.is_empty() {
-            return Ok(Answer::Decided(merge(paid, Decided::default())));
+            return Ok(Answer::Decided(merge(paid.spend(), Decided::default())));
         }
         let Answer::Decided(decided) = self.counters.charge(&rest).await? else {
             return Err(StoreError::Malformed("a receipt that was not asked for"));
         };
         self.take(&rest, &decided, now);
-        if rest.is_denied(&decided.decisions) {
-            self.put_back(order, &paid);
-        }
+        let denied = rest.is_denied(&decided.decisions);
+        let paid = if denied { paid.paid.clone() } else { paid.spend() };
         Ok(Answer::Decided(merge(paid, decided)))
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        self.counters.receipt(key).await
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        self.counters.receipts(key).await
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
@@ -176,6 +194,34 @@ impl<S: CounterStore> CounterStore for Leases<S> {
     async fn ping(&self) -> Result<(), StoreError> {
         self.counters.ping().await
     }
+}
+
+impl<S: CounterStore> Payment<'_, S> {
+    fn spend(mut self) -> Vec<Option<Paid>> {
+        std::mem::take(&mut self.paid)
+    }
+}
+
+impl<S: CounterStore> Drop for Payment<'_, S> {
+    fn drop(&mut self) {
+        self.leases.put_back(self.order, &self.paid);
+    }
+}
+
+/// Meters tokens that were taken and never reached who asked for them.
+#[cfg(feature = "redis")]
+pub(super) fn waste_unseen(tokens: u64) {
+    if tokens > 0 {
+        counter!(TAKEN).increment(tokens);
+        counter!(WASTED).increment(tokens);
+    }
+}
+
+/// The same order, with which nothing is taken in advance.
+fn without_leases(order: &Order) -> Order {
+    let mut order = order.clone();
+    order.charges.iter_mut().for_each(|it| it.lease = 0);
+    order
 }
 
 /// The decisions in the order of the charges.
@@ -207,7 +253,11 @@ impl Drop for Asking {
 
 impl Key {
     fn new(now: Instant) -> Self {
-        Self { heat: Heat { since: now, now: 0, before: 0 }, lease: None, asking: false }
+        Self {
+            heat: Heat { since: now, now: Asked::default(), before: Asked::default() },
+            lease: None,
+            asking: false,
+        }
     }
 
     /// Throws tokens away whose time is over; how many.
@@ -261,15 +311,16 @@ impl Heat {
     fn count(&mut self, cost: u64, now: Instant) {
         let age = now.saturating_duration_since(self.since);
         if age >= HEAT_PERIOD {
-            self.before = if age < 2 * HEAT_PERIOD { self.now } else { 0 };
-            (self.since, self.now) = (now, 0);
+            self.before = if age < 2 * HEAT_PERIOD { self.now } else { Asked::default() };
+            (self.since, self.now) = (now, Asked::default());
         }
-        self.now = self.now.saturating_add(cost);
+        self.now.requests += 1;
+        self.now.cost = self.now.cost.saturating_add(cost);
     }
 
     fn wanted(&self) -> u64 {
-        let lately = self.now.max(self.before);
-        if lately < HOT { 0 } else { lately }
+        let is_hot = self.now.requests.max(self.before.requests) >= HOT;
+        if is_hot { self.now.cost.max(self.before.cost) } else { 0 }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, ReceiptOrder,
     Refund, StoreError,
 };
-use crate::clock::{Clock, MonotonicClock};
+use crate::clock::{Clock, MachineClock};
 
 /// Counters behind one lock, which is held for some microseconds and never while waiting.
 ///
@@ -32,7 +32,7 @@ struct Memory {
 impl MemoryCounters {
     /// Counts up to `entries_max` subjects by the machine's clock.
     pub fn new(entries_max: usize) -> Self {
-        Self::with_clock(entries_max, MonotonicClock::default())
+        Self::with_clock(entries_max, MachineClock::default())
     }
 
     /// Counts by another clock.
@@ -74,7 +74,7 @@ impl MemoryCounters {
         Answer::Decided(decided)
     }
 
-    /// [`CounterStore::receipt`], which never fails here.
+    /// The one of [`CounterStore::receipts`], which never fails here.
     pub fn receipt_now(&self, key: &ReceiptKey) -> Option<Receipt> {
         let mut memory = self.memory.lock();
         memory.remove_expired(self.clock.now_us());
@@ -108,8 +108,8 @@ impl CounterStore for MemoryCounters {
         Ok(self.charge_now(order))
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        Ok(self.receipt_now(key))
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        Ok(self.receipt_now(key).into_iter().collect())
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
@@ -157,7 +157,7 @@ impl Memory {
     fn keep_receipt(&mut self, order: &ReceiptOrder, denied: bool, decided: Decided) {
         let kept_for = if denied { order.kept_if_denied } else { order.kept_for };
         let expires_us = decided.at_us.saturating_add(micros(kept_for));
-        let receipt = Receipt { decided, memo: order.memo.clone(), given_back: false };
+        let receipt = Receipt { decided, memo: order.memo.clone(), given_back: false, local: false };
         self.receipts.put(&order.key, expires_us, receipt);
     }
 

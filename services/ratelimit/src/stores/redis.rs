@@ -31,6 +31,7 @@ use self::{
 };
 use super::{
     Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, Refund, StoreError,
+    Watch,
 };
 
 /// How often a quota's period is taken anew from Redis' clock, which moves on to another in between once in a blue moon.
@@ -65,14 +66,15 @@ struct Server {
     meters: Meters,
     key_prefix: String,
     timeout: Duration,
+    watch: Watch,
 }
 
 impl RedisCounters {
-    /// Reaches for Redis at the first call only.
+    /// Reaches for Redis at the first call only, and tells the watch what becomes of calls.
     ///
     /// # Errors
     /// [`StoreError::Away`] when the address can't be one.
-    pub fn new(config: RedisCountersConfig) -> Result<Self, StoreError> {
+    pub fn new(config: RedisCountersConfig, watch: Watch) -> Result<Self, StoreError> {
         let server = Arc::new(Server {
             connections: Connections::new(config.address, config.timeout)?,
             check: StoredScript::new(CHECK),
@@ -81,6 +83,7 @@ impl RedisCounters {
             meters: Meters::default(),
             key_prefix: config.key_prefix,
             timeout: config.timeout,
+            watch,
         });
         Ok(Self { lanes: Lanes::new(server.clone()), server })
     }
@@ -100,8 +103,8 @@ impl CounterStore for RedisCounters {
         }
     }
 
-    async fn receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {
-        self.server.kept_receipt(key).await
+    async fn receipts(&self, key: &ReceiptKey) -> Result<Vec<Receipt>, StoreError> {
+        Ok(self.server.kept_receipt(key).await?.into_iter().collect())
     }
 
     async fn give_back(&self, refund: &Refund) -> Result<bool, StoreError> {
@@ -138,11 +141,14 @@ impl Server {
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
-        let Ok(answered) = tokio::time::timeout(self.timeout, call).await else {
+        let began = Instant::now();
+        let answered = tokio::time::timeout(self.timeout, call).await;
+        if answered.is_err() {
             self.connections.discard();
-            return Err(StoreError::TimedOut);
-        };
-        Ok(answered?)
+        }
+        let result = answered.map_or(Err(StoreError::TimedOut), |answered| Ok(answered?));
+        self.watch.note(began, &result);
+        result
     }
 
     async fn kept_receipt(&self, key: &ReceiptKey) -> Result<Option<Receipt>, StoreError> {

@@ -46,6 +46,21 @@ async fn every_key_in_redis_expires() {
 }
 
 #[tokio::test]
+async fn many_large_requests_at_once_are_decided() {
+    let store = Arc::new(redis_counters(&stack::unique("large")));
+    let mut requests = tokio::task::JoinSet::new();
+    for request in 0..60 {
+        let store = store.clone();
+        requests.spawn(async move {
+            let limit = |number| charge(&format!("{request}/{number}"), fixed_window(10, HOUR));
+            let charges: Vec<_> = (0..256).map(limit).collect();
+            support::decide(&*store, order(&charges)).await.decisions.len()
+        });
+    }
+    assert_eq!(requests.join_all().await, [256; 60]);
+}
+
+#[tokio::test]
 async fn a_script_that_redis_forgot_is_loaded_again() {
     let server = stack::Redis::start(stack::RedisPolicy::Counters).await.unwrap();
     let store = support::redis_counters_at(server.url(), "forgets");

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::tz::TimeZone;
 use ratelimit::stores::{
     Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, RedisAddress, RedisCounters,
-    RedisCountersConfig,
+    RedisCountersConfig, Watch,
 };
 use ratelimit_core::{
     Algorithm, Charge, OnError,
@@ -29,7 +29,8 @@ pub fn redis_counters_at(url: &str, key_prefix: &str) -> RedisCounters {
     // Tests share two cores with servers: a timeout of production would fail them now and then.
     let timeout = Duration::from_secs(5);
     let address = RedisAddress::parse(&url.into()).unwrap();
-    RedisCounters::new(RedisCountersConfig { address, key_prefix: key_prefix.into(), timeout }).unwrap()
+    let config = RedisCountersConfig { address, key_prefix: key_prefix.into(), timeout };
+    RedisCounters::new(config, Watch::unguarded()).unwrap()
 }
 
 pub fn fixed_window(limit: u64, period: Duration) -> Algorithm {

@@ -41,7 +41,8 @@ fn descriptor(
 ) -> Descriptor {
     let entries: Vec<_> =
         descriptor.entries.iter().map(|Entry { key, value }| (key.clone(), value.clone())).collect();
-    input.entries(&entries, format_args!("descriptors[{index}].entries"));
+    // Values are what clients send, such as paths, and may be of any length: by an error Envoy would let them pass.
+    input.keys(&entries, format_args!("descriptors[{index}].entries"));
     // Of the request 0 counts as 1; of a descriptor it is a peek.
     let cost = descriptor.hits_addend.unwrap_or_else(|| u64::from(hits_addend.max(1)));
     let limit = descriptor.limit.as_ref();

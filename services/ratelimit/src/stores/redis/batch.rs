@@ -140,5 +140,10 @@ pub(super) fn decode_receipt(bytes: &Bytes) -> Result<Option<Receipt>, StoreErro
     let (at_us, count) = (unpacker.number()?, unpacker.count()?);
     let decisions = (0..count).map(|_| Ok(unpacker.decision()?.0)).collect::<Result<_, StoreError>>()?;
     let memo = bytes.slice(bytes.len() - unpacker.rest().len()..);
-    Ok(Some(Receipt { decided: Decided { at_us, decisions, grants: Vec::new() }, memo, given_back }))
+    Ok(Some(Receipt {
+        decided: Decided { at_us, decisions, grants: Vec::new() },
+        memo,
+        given_back,
+        local: false,
+    }))
 }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::clock::{Clock as _, MonotonicClock};
+use crate::clock::{Clock as _, MachineClock};
 
 /// This process' clock, set by the answers of Redis. Limits are decided by the time that Redis tells; this guess only
 /// says which day, week or month a quota's request is likely to fall in.
 #[derive(Debug, Default)]
 pub(super) struct RedisClock {
-    local: MonotonicClock,
+    local: MachineClock,
     ahead_us: AtomicI64,
 }
 

@@ -43,7 +43,7 @@ impl Server {
         self.finish(receipt, &decided, order.is_denied(&decided.decisions)).await?;
         if charged_before {
             let memo = receipt.memo.clone();
-            return Ok(Answer::Known(Receipt { decided, memo, given_back: false }));
+            return Ok(Answer::Known(Receipt { decided, memo, given_back: false, local: false }));
         }
         Ok(Answer::Decided(decided))
     }
@@ -100,6 +100,7 @@ impl Server {
                 charged_us: at_us,
                 slot: order.slot.clone(),
                 receipt,
+                local: false,
             })
             .await?;
         }

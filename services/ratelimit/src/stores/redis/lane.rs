@@ -10,10 +10,12 @@ use thread_local::ThreadLocal;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::stores::{Answer, Order, StoreError};
+use crate::stores::{Answer, Order, StoreError, lease};
 
 /// Most orders of a batch. Redis serves nobody else while it decides about one, which takes some microseconds each.
 const BATCH_MAX: usize = 64;
+/// Most charges of a batch that has more than one order: Lua takes no more than 8,000 values at once.
+const CHARGES_MAX: usize = 2_000;
 
 /// Most batches of a lane under way: with one, an order would wait for half a round trip on average.
 const UNDER_WAY_MAX: usize = 2;
@@ -99,15 +101,28 @@ impl Lane {
             line.under_way -= 1;
             return None;
         }
-        let rest = line.waiting.len().min(BATCH_MAX);
+        let rest = batch_len(&line.waiting);
         let rest = line.waiting.split_off(rest);
         Some(std::mem::replace(&mut line.waiting, rest))
     }
 }
 
+/// How many of those who wait leave together: one at least.
+fn batch_len(waiting: &[Waiting]) -> usize {
+    let mut charges = 0;
+    let fit = waiting.iter().take(BATCH_MAX).take_while(|it| {
+        charges += it.order.charges.len();
+        charges <= CHARGES_MAX
+    });
+    fit.count().max(1)
+}
+
 impl Waiting {
     fn tell(self, answer: Result<Answer, StoreError>) {
-        // Nobody may be listening any more.
-        let _ = self.answer.send(answer);
+        // Whoever asked may be gone, and what was leased with it.
+        if let Err(Ok(Answer::Decided(decided))) = self.answer.send(answer) {
+            let tokens = decided.grants.iter().map(|(_, grant)| grant.tokens).sum();
+            lease::waste_unseen(tokens);
+        }
     }
 }
