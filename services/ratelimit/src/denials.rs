@@ -2,10 +2,12 @@
 
 use std::{
     collections::HashMap,
+    hash::{Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use hashbrown::Equivalent;
 use parking_lot::Mutex;
 use ratelimit_core::HeavyHitters;
 
@@ -25,7 +27,7 @@ pub(crate) struct Denials {
 }
 
 /// Who ran into which rule.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offender {
     /// The domain's name.
     pub domain: String,
@@ -33,6 +35,13 @@ pub struct Offender {
     pub rule: Arc<str>,
     /// Keys and values of the descriptor; of long values the beginning.
     pub entries: Vec<(String, String)>,
+}
+
+/// The same, of a request under way.
+struct OffenderRef<'a> {
+    domain: &'a str,
+    rule: &'a Arc<str>,
+    entries: &'a [(String, String)],
 }
 
 struct Generations {
@@ -51,10 +60,9 @@ impl Denials {
         let denying = statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
         for status in denying {
             let entries = &descriptors[status.descriptor_index].entries;
-            let entries =
-                entries.iter().map(|(key, value)| (key.clone(), beginning(value).to_owned())).collect();
-            let offender = Offender { domain: domain.to_owned(), rule: status.rule.clone(), entries };
-            self.generations.lock().at(Instant::now()).current.add(Arc::new(offender));
+            let offender = OffenderRef { domain, rule: &status.rule, entries };
+            let mut generations = self.generations.lock();
+            generations.at(Instant::now()).current.add(&offender, || Arc::new(offender.to_owned()));
         }
     }
 
@@ -72,6 +80,38 @@ impl Denials {
         top.sort_unstable_by_key(|(_, denied)| std::cmp::Reverse(*denied));
         top.truncate(count);
         top
+    }
+}
+
+impl OffenderRef<'_> {
+    fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), beginning(value)))
+    }
+
+    fn to_owned(&self) -> Offender {
+        let entries = self.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Offender { domain: self.domain.to_owned(), rule: self.rule.clone(), entries }
+    }
+}
+
+/// As [`Offender`] has it.
+impl Hash for OffenderRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.domain, self.rule).hash(state);
+        self.entries().for_each(|entry| entry.hash(state));
+    }
+}
+
+impl Hash for Offender {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        OffenderRef { domain: &self.domain, rule: &self.rule, entries: &self.entries }.hash(state);
+    }
+}
+
+impl Equivalent<Arc<Offender>> for OffenderRef<'_> {
+    fn equivalent(&self, offender: &Arc<Offender>) -> bool {
+        let entries = offender.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        self.domain == offender.domain && *self.rule == offender.rule && self.entries().eq(entries)
     }
 }
 
@@ -100,15 +140,33 @@ impl Generations {
 mod tests {
     use super::*;
 
+    fn offender(value: &str) -> Offender {
+        let entries = vec![("caller".into(), value.into())];
+        OffenderRef { domain: "d", rule: &"r".into(), entries: &entries }.to_owned()
+    }
+
     #[test]
     fn counts_are_forgotten_after_one_to_two_generations() {
         let mut generations = Generations::new();
         let start = generations.began;
-        let offender = Offender { domain: "d".into(), rule: "r".into(), entries: Vec::new() };
-        generations.at(start).current.add(Arc::new(offender));
+        let offender = Arc::new(offender("ann"));
+        generations.at(start).current.add(&offender, || offender.clone());
         let known =
             |generations: &Generations| generations.current.top().chain(generations.last.top()).count();
         assert_eq!(known(generations.at(start + GENERATION)), 1);
         assert_eq!(known(generations.at(start + 2 * GENERATION)), 0);
+    }
+
+    #[test]
+    fn an_offender_is_known_by_what_is_kept_of_it() {
+        let long = "x".repeat(VALUE_BYTES_MAX);
+        let kept = Arc::new(offender(&long));
+        let (rule, more) = ("r".into(), vec![("caller".into(), long + "and more")]);
+        let sent = OffenderRef { domain: "d", rule: &rule, entries: &more };
+        assert!(sent.equivalent(&kept));
+        let mut counts = HeavyHitters::new(2);
+        counts.add(&sent, || Arc::new(sent.to_owned()));
+        counts.add(&sent, || panic!("it is known"));
+        assert_eq!(counts.top().collect::<Vec<_>>(), [(&kept, 2)]);
     }
 }

@@ -79,7 +79,7 @@ impl Limiter {
         let rules = self.rules.load();
         let bill = Bill::of(&rules, domain, descriptors);
         bill.validate_costs()?;
-        self.decide(&rules, domain, descriptors, mode, &bill).await
+        self.decide(&rules, domain, descriptors, mode, bill).await
     }
 
     /// Like [`check`](Self::check), but what can never pass is denied and not an error.
@@ -93,7 +93,7 @@ impl Limiter {
     ) -> Result<Outcome, CheckError> {
         let rules = self.rules.load();
         let bill = Bill::of(&rules, domain, descriptors);
-        self.decide(&rules, domain, descriptors, Mode::Charge, &bill).await
+        self.decide(&rules, domain, descriptors, Mode::Charge, bill).await
     }
 
     async fn decide(
@@ -102,13 +102,13 @@ impl Limiter {
         domain: &str,
         descriptors: &[Descriptor],
         mode: Mode<'_>,
-        bill: &Bill,
+        mut bill: Bill,
     ) -> Result<Outcome, CheckError> {
         if bill.matched.is_empty() {
             self.decisions.unmatched(rules.domain(domain).map(|_| domain));
             return Ok(Outcome::of(Vec::new()));
         }
-        let statuses = self.charge(domain, descriptors, mode, bill).await?;
+        let statuses = self.charge(domain, descriptors, mode, &mut bill).await?;
         for status in &statuses {
             self.decisions.decided(domain, status, mode == Mode::Peek);
         }
@@ -127,30 +127,33 @@ impl Limiter {
         domain: &str,
         descriptors: &[Descriptor],
         mode: Mode<'_>,
-        bill: &Bill,
+        bill: &mut Bill,
     ) -> Result<Vec<RuleStatus>, CheckError> {
         if bill.charges.is_empty() {
             return Ok(bill.statuses(&[]));
         }
-        let fingerprint = Fingerprint::of(descriptors);
-        let order = Arc::new(self.order(domain, mode, bill, fingerprint));
-        let answer = self.counters.charge(&order).await;
+        let order = self.order(domain, descriptors, mode, bill);
+        let answer = match self.counters.charge_at_once(&order) {
+            Some(answer) => Ok(answer),
+            None => self.counters.charge(&Arc::new(order)).await,
+        };
         match answer.inspect_err(|_| self.decisions.unavailable(domain, bill.rules()))? {
             Answer::Decided(decided) => Ok(bill.statuses(&decided.decisions)),
-            Answer::Known(receipt) => known(&receipt, fingerprint),
+            Answer::Known(receipt) => known(&receipt, Fingerprint::of(descriptors)),
         }
     }
 
-    fn order(&self, domain: &str, mode: Mode<'_>, bill: &Bill, fingerprint: Fingerprint) -> Order {
+    fn order(&self, domain: &str, descriptors: &[Descriptor], mode: Mode<'_>, bill: &mut Bill) -> Order {
         let receipt = |request_id| ReceiptOrder {
             key: ReceiptKey::new(domain, request_id),
-            memo: Memo::of(bill, fingerprint).encode(),
+            memo: Memo::of(bill, Fingerprint::of(descriptors)).encode(),
             // A slot can be given back as long as it may be held.
             kept_for: self.receipts_kept_for.max(bill.longest_hold()),
             kept_if_denied: DENIED_KEPT_FOR.min(self.receipts_kept_for),
         };
         let receipt = if let Mode::Once(id) = mode { Some(receipt(id)) } else { None };
-        Order { charges: bill.charges.clone(), peek: mode == Mode::Peek, slot: bill.slot(mode), receipt }
+        let slot = bill.slot(mode);
+        Order { charges: std::mem::take(&mut bill.charges), peek: mode == Mode::Peek, slot, receipt }
     }
 
     /// Gives back what the Check with that id was charged, as far as it still counts: once. False where the id is unknown,

@@ -27,6 +27,12 @@ pub use redis::{InvalidAddress, RedisAddress, RedisCounters, RedisCountersConfig
 /// Keeps counters and charges them.
 #[async_trait]
 pub trait CounterStore: Send + Sync {
+    /// Decides about an order where that takes no waiting: the counters are here, or what they would say is known. Is asked
+    /// before [`charge`](Self::charge).
+    fn charge_at_once(&self, _: &Order) -> Option<Answer> {
+        None
+    }
+
     /// Decides about all charges of a request at one moment, and charges them all or none, as
     /// [`ratelimit_core::charge_all`] defines it; also against any number of other callers. If there is a receipt of the
     /// request already, then that is the answer, and nothing is charged.

@@ -8,6 +8,7 @@ use std::{
 use async_trait::async_trait;
 use metrics::{Counter, counter};
 use moka::sync::Cache;
+use smallvec::SmallVec;
 
 use super::{
     Answer, CounterCharge, CounterKey, CounterStore, Decided, Order, Receipt, ReceiptKey, Refund, StoreError,
@@ -26,9 +27,13 @@ const REQUESTS_MAX: u64 = 10_000;
 /// would take slots, as these may be given back at any moment.
 pub struct DenialMemory<S> {
     counters: S,
-    denied: Cache<Vec<Charged>, Denial>,
+    denied: Cache<Request, Denial>,
     hits: Counter,
 }
+
+/// What a request asks of counters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Request(SmallVec<[Charged; 2]>);
 
 /// A charge, as far as it decides about the answer. A limit that was raised since is not the one that denied.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,7 +58,7 @@ impl<S: CounterStore> DenialMemory<S> {
         Self { counters, denied, hits: counter!("ratelimit_denial_memory_hits_total") }
     }
 
-    fn known(&self, request: &Vec<Charged>) -> Option<Answer> {
+    fn known(&self, request: &Request) -> Option<Answer> {
         let (denial, now) = (self.denied.get(request)?, Instant::now());
         (now < denial.until).then(|| {
             self.hits.increment(1);
@@ -61,28 +66,28 @@ impl<S: CounterStore> DenialMemory<S> {
         })
     }
 
-    fn remember(&self, request: Vec<Charged>, order: &Order, decided: &Decided, since: Instant) {
+    fn remember(&self, order: &Order, decided: &Decided, since: Instant) {
         if let Some(denied_for) = denied_for(&order.charges, decided) {
             let decided = Arc::new(decided.clone());
-            self.denied.insert(request, Denial { decided, since, until: since + denied_for });
+            self.denied.insert(Request::of(order), Denial { decided, since, until: since + denied_for });
         }
     }
 }
 
 #[async_trait]
 impl<S: CounterStore> CounterStore for DenialMemory<S> {
+    fn charge_at_once(&self, order: &Order) -> Option<Answer> {
+        let known = is_memorable(order).then(|| self.known(&Request::of(order)))?;
+        known.or_else(|| self.counters.charge_at_once(order))
+    }
+
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
-        if order.peek || order.receipt.is_some() || order.takes_slots() {
-            return self.counters.charge(order).await;
-        }
-        let request: Vec<_> = order.charges.iter().map(Charged::from).collect();
-        if let Some(answer) = self.known(&request) {
-            return Ok(answer);
-        }
         let since = Instant::now();
         let answer = self.counters.charge(order).await?;
-        if let Answer::Decided(decided) = &answer {
-            self.remember(request, order, decided, since);
+        if let Answer::Decided(decided) = &answer
+            && is_memorable(order)
+        {
+            self.remember(order, decided, since);
         }
         Ok(answer)
     }
@@ -108,6 +113,17 @@ impl<S: CounterStore> CounterStore for DenialMemory<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.counters.ping().await
+    }
+}
+
+/// Whether its denial holds until it could pass.
+fn is_memorable(order: &Order) -> bool {
+    !order.peek && order.receipt.is_none() && !order.takes_slots()
+}
+
+impl Request {
+    fn of(order: &Order) -> Self {
+        Self(order.charges.iter().map(Charged::from).collect())
     }
 }
 

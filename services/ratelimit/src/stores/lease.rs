@@ -118,14 +118,20 @@ impl<S: CounterStore> Leases<S> {
     }
 
     /// The charges that are not paid, and how much may be leased with each.
-    fn rest(&self, order: &Order, paid: &[Option<Paid>], asking: &mut Asking) -> Order {
+    fn rest(&self, order: &Order, paid: &[Option<Paid>], asking: &mut Asking, now: Instant) -> Order {
         let unpaid = order.charges.iter().zip(paid).filter(|(_, paid)| paid.is_none());
-        let charges = unpaid.map(|(it, _)| CounterCharge { lease: self.wanted(it, asking), ..it.clone() });
+        let charges =
+            unpaid.map(|(it, _)| CounterCharge { lease: self.wanted(it, asking, now), ..it.clone() });
         Order { charges: charges.collect(), ..order.clone() }
     }
 
-    fn wanted(&self, charge: &CounterCharge, asking: &mut Asking) -> u64 {
-        if charge.lease == 0 { 0 } else { asking.ask(self.key(&charge.key), charge.lease) }
+    fn wanted(
+        &self,
+        CounterCharge { key, charge, lease, .. }: &CounterCharge,
+        asking: &mut Asking,
+        now: Instant,
+    ) -> u64 {
+        if *lease == 0 { 0 } else { asking.ask(self.key(key), charge.cost, *lease, now) }
     }
 
     fn take(&self, rest: &Order, decided: &Decided, asked: Instant) {
@@ -152,6 +158,18 @@ impl<S: CounterStore> Leases<S> {
 
 #[async_trait]
 impl<S: CounterStore> CounterStore for Leases<S> {
+    fn charge_at_once(&self, order: &Order) -> Option<Answer> {
+        if order.charges.iter().all(|it| it.lease == 0) {
+            return self.counters.charge_at_once(order);
+        }
+        if order.peek || order.receipt.is_some() {
+            return None;
+        }
+        let paid = Payment { leases: self, order, paid: self.pay(order, Instant::now()) };
+        let is_all = paid.paid.iter().all(Option::is_some);
+        is_all.then(|| Answer::Decided(merge(paid.spend(), Decided::default())))
+    }
+
     async fn charge(&self, order: &Arc<Order>) -> Result<Answer, StoreError> {
         if order.charges.iter().all(|it| it.lease == 0) {
             return self.counters.charge(order).await;
@@ -162,11 +180,15 @@ impl<S: CounterStore> CounterStore for Leases<S> {
         let now = Instant::now();
         let paid = Payment { leases: self, order, paid: self.pay(order, now) };
         let mut asking = Asking::default();
-        let rest = Arc::new(self.rest(order, &paid.paid, &mut asking));
+        let rest = Arc::new(self.rest(order, &paid.paid, &mut asking, now));
         if rest.charges.is_empty() {
             return Ok(Answer::Decided(merge(paid.spend(), Decided::default())));
         }
-        let Answer::Decided(decided) = self.counters.charge(&rest).await? else {
+        let answer = match self.counters.charge_at_once(&rest) {
+            Some(answer) => answer,
+            None => self.counters.charge(&rest).await?,
+        };
+        let Answer::Decided(decided) = answer else {
             return Err(StoreError::Malformed("a receipt that was not asked for"));
         };
         self.take(&rest, &decided, now);
@@ -233,9 +255,9 @@ fn merge(paid: Vec<Option<Paid>>, decided: Decided) -> Decided {
 }
 
 impl Asking {
-    /// How many tokens to ask for, of at most so many.
-    fn ask(&mut self, key: Arc<Mutex<Key>>, most: u64) -> u64 {
-        let wanted = key.lock().ask(most);
+    /// How many tokens to ask for with a request of that cost, at most so many.
+    fn ask(&mut self, key: Arc<Mutex<Key>>, cost: u64, most: u64, now: Instant) -> u64 {
+        let wanted = key.lock().ask(cost, most, now);
         if wanted > 0 {
             self.0.push(key);
         }
@@ -271,14 +293,15 @@ impl Key {
 
     /// Pays a request out of the tokens in hand, if they are enough. A cost of 0 asks whether 1 could pass.
     fn pay(&mut self, cost: u64, now: Instant) -> Option<Paid> {
-        self.heat.count(cost, now);
         let lease = self.lease.as_mut().filter(|lease| lease.tokens >= cost.max(1))?;
         lease.tokens -= cost;
+        self.heat.count(cost, now);
         Some(Paid { decision: lease.tell(now), until: lease.until })
     }
 
     /// Tokens that will most likely be spent in time, unless somebody asks for them already.
-    fn ask(&mut self, most: u64) -> u64 {
+    fn ask(&mut self, cost: u64, most: u64, now: Instant) -> u64 {
+        self.heat.count(cost, now);
         let wanted = if self.asking { 0 } else { self.heat.wanted().min(most) };
         self.asking |= wanted > 0;
         wanted
