@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 
 main() {
     step "formatting" cargo fmt --all --check
+    step "formatting of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
+    step "lock file of fuzz" cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml --quiet >/dev/null
     step "crate edges" scripts/check-crate-edges.sh
     PATH="$(scripts/install-tools.sh buf cargo-deny shellcheck):$PATH"
     step "scripts" shellcheck .ci/run scripts/*.sh deploy/*.sh
