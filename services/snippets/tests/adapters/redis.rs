@@ -84,3 +84,16 @@ async fn a_redis_that_hangs_costs_little_and_is_used_again_once_it_answers() {
     server.resume();
     stack::eventually(Duration::from_secs(10), async || Ok(cache.check().await?)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_thrown_away() {
+    let server = stack::Redis::start(stack::RedisPolicy::Cache).await.unwrap();
+    let (proxy, url) = stack::Proxy::before_url(server.url()).await.unwrap();
+    let cache = RedisSnippetCache::new(&options(&url)).unwrap();
+    stack::eventually(Duration::from_secs(10), async || Ok(cache.check().await?)).await.unwrap();
+
+    proxy.black_hole();
+    assert!(cache.check().await.is_err());
+    proxy.restore().await.unwrap();
+    stack::eventually(Duration::from_secs(10), async || Ok(cache.check().await?)).await.unwrap();
+}

@@ -10,6 +10,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use breaker::Breaker;
+use parking_lot::Mutex;
 use redis::{
     AsyncCommands as _, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -46,8 +47,9 @@ pub struct RedisSnippetCache {
     client: Client,
     config: ConnectionManagerConfig,
     /// One for each server thread, driven by that thread's runtime: commands of concurrent calls leave in one write, and
-    /// no answer has to wake another thread.
-    connections: Arc<ThreadLocal<ConnectionManager>>,
+    /// no answer has to wake another thread. One that hung is thrown away: whatever was lost on the way, it may never speak
+    /// again.
+    connections: Arc<ThreadLocal<Mutex<Option<ConnectionManager>>>>,
     key_prefix: String,
     command_timeout: Duration,
     breaker: Arc<Breaker>,
@@ -83,9 +85,14 @@ impl RedisSnippetCache {
 
     /// This thread's connection.
     fn connection(&self) -> Result<ConnectionManager, CacheError> {
-        let new = || ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
-        let connection = self.connections.get_or_try(new).cloned();
-        connection.map_err(|error| CacheError::Unavailable(error.into()))
+        let mut open = self.connections.get_or_default().lock();
+        if let Some(connection) = &*open {
+            return Ok(connection.clone());
+        }
+        let new = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
+        let connection = new.map_err(|error| CacheError::Unavailable(error.into()))?;
+        *open = Some(connection.clone());
+        Ok(connection)
     }
 
     fn key(&self, id: &SnippetId) -> String {
@@ -105,7 +112,10 @@ impl RedisSnippetCache {
             Err(elapsed) => Err((true, Cause::from(elapsed))),
         };
         match &result {
-            Err((true, _)) => self.breaker.hung(),
+            Err((true, _)) => {
+                *self.connections.get_or_default().lock() = None;
+                self.breaker.hung();
+            }
             Ok(_) | Err((false, _)) => self.breaker.answered(),
         }
         result.map_err(|(_, cause)| CacheError::Unavailable(cause))
