@@ -13,6 +13,7 @@ use crate::Settings;
 /// The counter worker: adds the views that come through RabbitMQ up in Postgres.
 #[derive(Debug, Parser)]
 #[command(name = "counter-worker", version, args_conflicts_with_subcommands = true)]
+#[command(mut_arg("listen_addr", |arg| arg.default_value("0.0.0.0:50053")))]
 pub struct Cli {
     /// What to do; serve, if nothing is said.
     #[command(subcommand)]
@@ -27,6 +28,7 @@ pub struct Cli {
 #[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 pub enum Command {
     /// Consume view batches (the default).
+    #[command(mut_arg("listen_addr", |arg| arg.default_value("0.0.0.0:50053")))]
     Serve(ServeArgs),
     /// Bring the schema `views` up to date, then exit.
     Migrate(DatabaseArgs),
