@@ -8,6 +8,7 @@ mod connection;
 mod lane;
 mod meters;
 mod packed;
+mod round;
 mod script;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
+use tokio_util::task::TaskTracker;
 
 pub use self::address::{InvalidAddress, RedisAddress};
 use self::{
@@ -62,11 +64,14 @@ struct Server {
     connections: Connections,
     check: StoredScript,
     give_back: StoredScript,
+    settle: StoredScript,
     clock: RedisClock,
     meters: Meters,
     key_prefix: String,
     timeout: Duration,
     watch: Watch,
+    /// What goes on though nobody waits for it.
+    tasks: TaskTracker,
 }
 
 impl RedisCounters {
@@ -79,11 +84,13 @@ impl RedisCounters {
             connections: Connections::new(config.address, config.timeout)?,
             check: StoredScript::new(CHECK),
             give_back: StoredScript::new(GIVE_BACK),
+            settle: StoredScript::new(include_str!("../../lua/settle.lua")),
             clock: RedisClock::default(),
             meters: Meters::default(),
             key_prefix: config.key_prefix,
             timeout: config.timeout,
             watch,
+            tasks: TaskTracker::new(),
         });
         Ok(Self { lanes: Lanes::new(server.clone()), server })
     }

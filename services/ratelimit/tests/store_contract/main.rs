@@ -8,6 +8,8 @@ mod support;
 
 mod cases;
 mod cluster;
+mod cluster_parts;
+mod distant_cluster;
 mod on_redis;
 mod sentinel;
 

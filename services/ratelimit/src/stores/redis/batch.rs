@@ -116,7 +116,7 @@ fn decode_answer(bytes: &Bytes, at_us: u64) -> Result<Answer, StoreError> {
     Ok(Answer::Decided(Decided { at_us, decisions, grants }))
 }
 
-/// Stands for a receipt while its request is charged.
+/// What stands for a receipt while its request is charged begins with this.
 pub(super) const BEGUN: &str = "B";
 
 /// A flag, the time, how many charges there were, the answer to each, and the memo.
@@ -132,7 +132,7 @@ pub(super) fn encode_receipt(decided: &Decided, memo: &Bytes) -> Vec<u8> {
 
 /// `None` where the request was only begun.
 pub(super) fn decode_receipt(bytes: &Bytes) -> Result<Option<Receipt>, StoreError> {
-    if **bytes == *BEGUN.as_bytes() {
+    if bytes.starts_with(BEGUN.as_bytes()) {
         return Ok(None);
     }
     let mut unpacker = Unpacker(bytes);

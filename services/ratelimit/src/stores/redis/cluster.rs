@@ -2,11 +2,11 @@
 //!
 //! The counters of a subject are on one node, and are charged all or nothing as ever. An order of several subjects is first
 //! looked at, and is denied without any charge if one of them has no room. Else it is charged subject by subject; where
-//! one has no room after all, what the others were charged is given back. In between others may be denied needlessly, but
-//! more than the limit never passes.
+//! one has no room after all, or fails, what the others were charged is given back. In between others may be denied
+//! needlessly, but more than the limit never passes. All of this goes on to its end if its caller gives up.
 //!
-//! A receipt is kept by the request's name, which is on a node of its own. While the request is charged it only says that it
-//! was begun, and each subject has a receipt of its part: so a request that is repeated after a crash is charged once.
+//! A request with an id is charged in a [`Round`], and each part of it has a receipt of its own: so however many attempts
+//! there are at it, at once or after a crash, it is charged once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,75 +15,182 @@ use ratelimit_core::Decision;
 
 use super::{
     Server,
-    batch::{BEGUN, decode_receipt, encode_receipt},
-    packed::millis,
+    round::{Begun, Round, Settled},
 };
-use crate::stores::{
-    Answer, CounterCharge, Decided, Order, Receipt, ReceiptKey, ReceiptOrder, Refund, StoreError,
-};
+use crate::stores::{Answer, CounterCharge, Decided, Order, Receipt, ReceiptOrder, Refund, StoreError};
+
+/// How often a request is charged anew because another attempt at it has given their round up.
+const ROUNDS_MAX: usize = 3;
 
 /// The charges of an order that belong to one subject.
+#[derive(Clone)]
 struct Part {
     order: Arc<Order>,
     /// Their places in the order.
     places: Vec<usize>,
 }
 
+/// What was charged of an order.
+struct Charged {
+    parts: Vec<(Part, Decided)>,
+    /// The part that failed, which was charged or not.
+    unknown: Option<Part>,
+    /// Nothing was charged that had not been before, by another attempt.
+    before: bool,
+}
+
 impl Server {
     /// [`crate::stores::CounterStore::charge`], where the counters are spread over nodes.
-    pub(super) async fn charge_in_parts(&self, order: &Order) -> Result<Answer, StoreError> {
-        let receipt = order.receipt.as_ref().filter(|_| !order.peek);
-        if let Some(receipt) = receipt
-            && let Some(known) = self.begin(receipt).await?
-        {
-            return Ok(Answer::Known(known));
-        }
-        let (decided, charged_before) = self.charge_subjects(order).await?;
-        let Some(receipt) = receipt else { return Ok(Answer::Decided(decided)) };
-        self.finish(receipt, &decided, order.is_denied(&decided.decisions)).await?;
-        if charged_before {
-            let memo = receipt.memo.clone();
-            return Ok(Answer::Known(Receipt { decided, memo, given_back: false, local: false }));
-        }
-        Ok(Answer::Decided(decided))
+    pub(super) async fn charge_in_parts(self: &Arc<Self>, order: &Arc<Order>) -> Result<Answer, StoreError> {
+        let (server, order) = (self.clone(), order.clone());
+        self.to_its_end(async move {
+            match order.receipt.as_ref().filter(|_| !order.peek) {
+                Some(receipt) => server.charge_once(&order, receipt).await,
+                None => server.charge_unnamed(&order).await,
+            }
+        })
+        .await
     }
 
-    /// What was decided, and whether all of it was charged before, by an attempt that did not finish.
-    async fn charge_subjects(&self, order: &Order) -> Result<(Decided, bool), StoreError> {
-        let parts = parts(order);
-        if let [part] = parts.as_slice() {
-            return self.charge_part(&part.order).await;
+    /// [`crate::stores::CounterStore::give_back`], where the counters are spread over nodes.
+    pub(super) async fn give_back_in_parts(self: &Arc<Self>, refund: &Refund) -> Result<bool, StoreError> {
+        let (server, refund) = (self.clone(), refund.clone());
+        self.to_its_end(async move { server.give_back_charges(&refund).await }).await
+    }
+
+    /// Half of it must not be all that is done.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.tasks.spawn(work).await.unwrap_or(Err(StoreError::Malformed("no answer at all")))
+    }
+
+    async fn charge_unnamed(self: &Arc<Self>, order: &Arc<Order>) -> Result<Answer, StoreError> {
+        let (charged, verdict) = self.charge_subjects(order, None).await;
+        match &verdict {
+            Ok(decided) if order.is_denied(&decided.decisions) => self.give_back_parts(&charged).await,
+            Ok(_) => {}
+            Err(_) => {
+                // The caller need not wait for that.
+                let server = self.clone();
+                self.tasks.spawn(async move { server.give_back_parts(&charged).await });
+            }
         }
-        let mut decided = self.look(&parts, order).await?;
-        if order.peek || order.is_denied(&decided.decisions) {
-            return Ok((decided, false));
+        verdict.map(Answer::Decided)
+    }
+
+    async fn charge_once(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        receipt: &ReceiptOrder,
+    ) -> Result<Answer, StoreError> {
+        for _ in 0..ROUNDS_MAX {
+            let round = match self.begin(receipt).await? {
+                Begun::Round(round) => round,
+                Begun::Before(known) => return Ok(Answer::Known(known)),
+            };
+            let (charged, verdict) = self.charge_subjects(order, Some(&round)).await;
+            let finished = match verdict {
+                Ok(decided) => self.finish(order, receipt, &round, &decided).await.map(|it| (it, decided)),
+                Err(error) => Err(error),
+            };
+            match finished {
+                Ok((settled, decided)) => {
+                    if !settled.is_allowed(order, &decided) {
+                        self.give_back_parts(&charged).await;
+                    }
+                    if let Some(answer) = answer(order, receipt, settled, decided, charged.before) {
+                        return Ok(answer);
+                    }
+                }
+                Err(error) => {
+                    self.give_up(order, receipt, round, charged);
+                    return Err(error);
+                }
+            }
         }
-        let mut charged: Vec<(&Part, Decided)> = Vec::new();
-        let mut charged_before = true;
-        for part in &parts {
+        Err(StoreError::TimedOut)
+    }
+
+    /// Gives back what was charged, unless another attempt has finished the request, or may still do so. The caller need
+    /// not wait for that.
+    fn give_up(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        receipt: &ReceiptOrder,
+        round: Round,
+        mut charged: Charged,
+    ) {
+        let (server, order, receipt) = (self.clone(), order.clone(), receipt.clone());
+        self.tasks.spawn(async move {
+            let Ok(settled) = server.forget(&receipt, &round).await else { return };
+            if settled.is_allowed(&order, &Decided::default()) {
+                return;
+            }
+            if let Some(part) = charged.unknown.take()
+                && let Ok(Some(known)) = server.charged_before(&part).await
+            {
+                charged.parts.push((part, known));
+            }
+            server.give_back_parts(&charged).await;
+        });
+    }
+
+    async fn charge_subjects(
+        &self,
+        order: &Order,
+        round: Option<&Round>,
+    ) -> (Charged, Result<Decided, StoreError>) {
+        let mut charged = Charged { parts: Vec::new(), unknown: None, before: true };
+        let verdict = self.charge_each(order, round, &mut charged).await;
+        (charged, verdict)
+    }
+
+    /// Who joins a round does not look first: what there is no room for may be what the round was charged already.
+    async fn charge_each(
+        &self,
+        order: &Order,
+        round: Option<&Round>,
+        charged: &mut Charged,
+    ) -> Result<Decided, StoreError> {
+        let (parts, looks) = (parts(order, round), round.is_none_or(Round::is_new));
+        let decisions = vec![NOTHING_KNOWN; order.charges.len()];
+        let mut decided = Decided { decisions, ..Decided::default() };
+        if looks && parts.len() > 1 {
+            self.look(&parts, &mut decided).await?;
+            if order.peek || order.is_denied(&decided.decisions) {
+                charged.before = false;
+                return Ok(decided);
+            }
+        }
+        for (index, part) in parts.iter().enumerate() {
+            charged.unknown = Some(part.clone());
             let (answer, before) = self.charge_part(&part.order).await?;
-            charged_before &= before;
+            charged.unknown = None;
+            charged.before &= before;
             place(&mut decided, part, &answer);
             if part.order.is_denied(&answer.decisions) {
-                self.give_back_parts(charged).await?;
+                if !looks {
+                    self.look(&parts[index + 1..], &mut decided).await?;
+                }
                 break;
             }
-            charged.push((part, answer));
+            charged.parts.push((part.clone(), answer));
         }
-        Ok((decided, charged_before))
+        Ok(decided)
     }
 
-    async fn look(&self, parts: &[Part], order: &Order) -> Result<Decided, StoreError> {
-        let mut looked =
-            Decided { decisions: vec![NOTHING_KNOWN; order.charges.len()], ..Decided::default() };
+    async fn look(&self, parts: &[Part], looked: &mut Decided) -> Result<(), StoreError> {
         for part in parts {
             let look = Order { peek: true, receipt: None, ..(*part.order).clone() };
-            place(&mut looked, part, &self.charge_part(&Arc::new(look)).await?.0);
+            place(looked, part, &self.charge_part(&Arc::new(look)).await?.0);
         }
-        Ok(looked)
+        Ok(())
     }
 
-    /// A part that was charged before is not charged again.
+    /// A part that was charged before is not charged again. If it was given back since then, its round is settled, and who
+    /// tries to finish it finds that out.
     async fn charge_part(&self, order: &Arc<Order>) -> Result<(Decided, bool), StoreError> {
         Ok(match self.decide_one(order).await? {
             Answer::Decided(decided) => (decided, false),
@@ -91,31 +198,51 @@ impl Server {
         })
     }
 
-    async fn give_back_parts(&self, charged: Vec<(&Part, Decided)>) -> Result<(), StoreError> {
-        for (Part { order, .. }, Decided { at_us, decisions, .. }) in charged {
-            let told = order.charges.iter().cloned().zip(decisions).collect();
-            let receipt = order.receipt.as_ref().map(|receipt| receipt.key.clone());
-            self.run_give_back(&Refund {
-                charges: told,
-                charged_us: at_us,
-                slot: order.slot.clone(),
-                receipt,
-                local: false,
-            })
-            .await?;
-        }
-        Ok(())
+    /// What a part was charged, as its receipt says.
+    async fn charged_before(&self, part: &Part) -> Result<Option<Decided>, StoreError> {
+        let Some(receipt) = &part.order.receipt else { return Ok(None) };
+        let known = self.kept_receipt(&receipt.key).await?.map(|known| known.decided);
+        Ok(known.filter(|known| !part.order.is_denied(&known.decisions)))
     }
 
-    /// [`crate::stores::CounterStore::give_back`], where the counters are spread over nodes.
-    pub(super) async fn give_back_in_parts(&self, refund: &Refund) -> Result<bool, StoreError> {
+    /// Of what can't be given back the other parts are all the same.
+    async fn give_back_parts(&self, charged: &Charged) {
+        for (Part { order, .. }, decided) in &charged.parts {
+            if let Err(error) = self.give_back_part(order, decided).await {
+                tracing::warn!(%error, "a part of a request could not be given back");
+            }
+        }
+    }
+
+    async fn give_back_part(&self, order: &Order, decided: &Decided) -> Result<(), StoreError> {
+        let told = order.charges.iter().cloned().zip(decided.decisions.iter().copied());
+        let receipt = order.receipt.as_ref().map(|receipt| receipt.key.clone());
+        let refund = Refund {
+            charges: told.filter(|(_, told)| told.allowed).collect(),
+            charged_us: decided.at_us,
+            slot: order.slot.clone(),
+            receipt,
+            local: false,
+        };
+        self.run_give_back(&refund).await?;
+        match &refund.receipt {
+            Some(receipt) => self.query(redis::cmd("UNLINK").arg(self.key(receipt))).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn give_back_charges(&self, refund: &Refund) -> Result<bool, StoreError> {
+        let round = match &refund.receipt {
+            Some(receipt) => self.round_of(receipt).await?,
+            None => None,
+        };
         // Marked first: what a crash leaves out is given back never, and not twice.
         let mark = Refund { charges: Vec::new(), ..refund.clone() };
         if refund.receipt.is_some() && !self.run_give_back(&mark).await? {
             return Ok(false);
         }
         for (charge, told) in &refund.charges {
-            let charged_us = self.charged_us(refund, charge.key.subject()).await?;
+            let charged_us = self.charged_us(refund, round.as_ref(), charge.key.subject()).await?;
             let part = Refund {
                 charges: vec![(charge.clone(), *told)],
                 charged_us,
@@ -128,37 +255,43 @@ impl Server {
     }
 
     /// When a subject was charged: each part of a request has its own moment, by its own node's clock.
-    async fn charged_us(&self, refund: &Refund, subject: &str) -> Result<u64, StoreError> {
-        let Some(request) = &refund.receipt else { return Ok(refund.charged_us) };
-        let receipt = self.kept_receipt(&ReceiptKey::of_part(subject, request)).await?;
-        Ok(receipt.map_or(refund.charged_us, |receipt| receipt.decided.at_us))
-    }
-
-    /// Says that the request was begun; gives its receipt if it was finished before.
-    async fn begin(&self, receipt: &ReceiptOrder) -> Result<Option<Receipt>, StoreError> {
-        let kept_ms = millis(receipt.kept_for);
-        let mut set = redis::cmd("SET");
-        set.arg(self.key(&receipt.key)).arg(BEGUN).arg("PX").arg(kept_ms).arg("NX").arg("GET");
-        let known: Option<Vec<u8>> = self.query(&set).await?;
-        known.map_or(Ok(None), |bytes| decode_receipt(&bytes.into()))
-    }
-
-    async fn finish(
+    async fn charged_us(
         &self,
-        receipt: &ReceiptOrder,
-        decided: &Decided,
-        denied: bool,
-    ) -> Result<(), StoreError> {
-        let kept_for = if denied { receipt.kept_if_denied } else { receipt.kept_for };
-        let mut set = redis::cmd("SET");
-        set.arg(self.key(&receipt.key)).arg(encode_receipt(decided, &receipt.memo));
-        set.arg("PX").arg(millis(kept_for));
-        self.query(&set).await
+        refund: &Refund,
+        round: Option<&Round>,
+        subject: &str,
+    ) -> Result<u64, StoreError> {
+        let (Some(request), Some(round)) = (&refund.receipt, round) else { return Ok(refund.charged_us) };
+        let receipt = self.kept_receipt(&round.receipt_of(subject, request)).await?;
+        Ok(receipt.map_or(refund.charged_us, |receipt| receipt.decided.at_us))
     }
 }
 
+/// What the caller is told; `None` where the round was given up.
+fn answer(
+    order: &Order,
+    receipt: &ReceiptOrder,
+    settled: Settled,
+    decided: Decided,
+    charged_before: bool,
+) -> Option<Answer> {
+    let denied = |decided: &Decided| order.is_denied(&decided.decisions);
+    Some(match settled {
+        Settled::Now if charged_before => {
+            Answer::Known(Receipt { decided, memo: receipt.memo.clone(), given_back: false, local: false })
+        }
+        Settled::Now => Answer::Decided(decided),
+        // Faster was an attempt that found charged what this one had charged.
+        Settled::Before(known) if !charged_before && denied(&known.decided) == denied(&decided) => {
+            Answer::Decided(decided)
+        }
+        Settled::Before(known) => Answer::Known(known),
+        Settled::GivenUp => return None,
+    })
+}
+
 /// An order for each subject, in the order of their first charges.
-fn parts(order: &Order) -> Vec<Part> {
+fn parts(order: &Order, round: Option<&Round>) -> Vec<Part> {
     let (mut subjects, mut places) = (Vec::new(), HashMap::<&str, Vec<usize>>::new());
     for (place, CounterCharge { key, .. }) in order.charges.iter().enumerate() {
         let subject = key.subject();
@@ -170,14 +303,14 @@ fn parts(order: &Order) -> Vec<Part> {
     }
     let mut part = |subject| {
         let places = places.remove(subject).unwrap_or_default();
-        Part { order: Arc::new(part_of(order, subject, &places)), places }
+        Part { order: Arc::new(part_of(order, round, subject, &places)), places }
     };
     subjects.into_iter().map(&mut part).collect()
 }
 
-fn part_of(order: &Order, subject: &str, places: &[usize]) -> Order {
-    let receipt = order.receipt.as_ref().map(|receipt| ReceiptOrder {
-        key: ReceiptKey::of_part(subject, &receipt.key),
+fn part_of(order: &Order, round: Option<&Round>, subject: &str, places: &[usize]) -> Order {
+    let receipt = order.receipt.as_ref().zip(round).map(|(receipt, round)| ReceiptOrder {
+        key: round.receipt_of(subject, &receipt.key),
         memo: Bytes::new(),
         ..receipt.clone()
     });
