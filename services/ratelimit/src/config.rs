@@ -67,7 +67,7 @@ pub struct ServeArgs {
     /// redis+cluster://HOST:PORT,HOST:PORT; its policy must be noeviction.
     #[arg(long, env = "COUNTERS_REDIS_URL", hide_env_values = true, default_value = "")]
     counters_redis_url: SecretString,
-    /// How long a Check waits for Redis before each rule's `on_error` decides.
+    /// How long a Check waits for Redis before each rule's `on_error` decides; less than callers wait for it.
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "100ms")]
     redis_timeout: String,
     /// How long a Check with a `request_id` is known, for repeats and refunds; at most 1day. Denied ones are for a minute.
