@@ -7,9 +7,12 @@ mod cluster;
 mod connection;
 mod lane;
 mod meters;
+mod nodes;
 mod packed;
 mod round;
 mod script;
+mod sentinel;
+mod slot;
 
 use std::{
     sync::Arc,
@@ -80,8 +83,9 @@ impl RedisCounters {
     /// # Errors
     /// [`StoreError::Away`] when the address can't be one.
     pub fn new(config: RedisCountersConfig, watch: Watch) -> Result<Self, StoreError> {
+        let tasks = TaskTracker::new();
         let server = Arc::new(Server {
-            connections: Connections::new(config.address, config.timeout)?,
+            connections: Connections::new(config.address, config.timeout, tasks.clone())?,
             check: StoredScript::new(CHECK),
             give_back: StoredScript::new(GIVE_BACK),
             settle: StoredScript::new(include_str!("../../lua/settle.lua")),
@@ -90,7 +94,7 @@ impl RedisCounters {
             key_prefix: config.key_prefix,
             timeout: config.timeout,
             watch,
-            tasks: TaskTracker::new(),
+            tasks,
         });
         Ok(Self { lanes: Lanes::new(server.clone()), server })
     }

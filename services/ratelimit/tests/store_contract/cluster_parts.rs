@@ -116,6 +116,8 @@ async fn a_request_over_nodes_is_charged_whole_or_not_at_all() {
     attempts_at_once_share_the_last_token(&Scene::new(&cluster).await).await;
     what_was_given_back_is_charged_anew(&Scene::new(&cluster).await).await;
     who_gives_up_leaves_nothing_half_charged(&Scene::new(&cluster).await).await;
+    a_part_that_fails_gives_the_others_back(&Scene::new(&cluster).await).await;
+    a_request_whose_part_failed_may_be_repeated(&Scene::new(&cluster).await).await;
 }
 
 async fn what_a_crash_has_begun_is_finished_by_the_next_attempt(scene: &Scene<'_>) {
@@ -180,4 +182,33 @@ async fn who_gives_up_leaves_nothing_half_charged(scene: &Scene<'_>) {
     scene.until_half_charged().await;
     caller.shutdown().await;
     scene.until_counters_have([4, 0, 4]).await;
+}
+
+async fn a_part_that_fails_gives_the_others_back(scene: &Scene<'_>) {
+    let caller = scene.attempt(&scene.order());
+    scene.until_half_charged().await;
+    scene.cluster.way_to(1).black_hole();
+    answer(caller).await.unwrap_err();
+    scene.until_charged(false).await;
+    assert_eq!(peek(&*scene.store, &scene.charges[2]).await.remaining, 5);
+    scene.cluster.reopen(1).await;
+}
+
+async fn a_request_whose_part_failed_may_be_repeated(scene: &Scene<'_>) {
+    let request = scene.request().await;
+    let attempt = scene.attempt(&request);
+    scene.until_half_charged().await;
+    scene.cluster.way_to(1).black_hole();
+    answer(attempt).await.unwrap_err();
+    scene.until_charged(false).await;
+    scene.cluster.reopen(1).await;
+
+    let store = scene.cluster.counters(&scene.prefix, TIMEOUT);
+    let told = decided(store.charge(&request).await.unwrap());
+    assert!(told.decisions.iter().all(|decision| decision.allowed), "{told:?}");
+    assert_eq!(peek(&*store, &scene.charges[0]).await.remaining, 4);
+    assert!(store.give_back(&refund_of(&request, &told)).await.unwrap());
+    for (charge, limit) in scene.charges.iter().zip([5, 1, 5]) {
+        assert_eq!(peek(&*store, charge).await.remaining, limit);
+    }
 }

@@ -48,6 +48,12 @@ impl DistantCluster {
         &self.ways[node]
     }
 
+    /// The way is free again, also for the connections that are made from now on.
+    pub async fn reopen(&self, node: usize) {
+        self.ways[node].delay(Duration::ZERO);
+        self.ways[node].restore().await.unwrap();
+    }
+
     /// Counters that know all nodes, and wait that long for an answer.
     pub fn counters(&self, key_prefix: &str, timeout: Duration) -> Arc<RedisCounters> {
         let nodes: Vec<_> = self.ways.iter().map(|way| way.addr().to_string()).collect();

@@ -12,6 +12,7 @@ mod cluster_parts;
 mod distant_cluster;
 mod on_redis;
 mod sentinel;
+mod silent_nodes;
 
 /// Hands every case to a macro.
 #[macro_export]

@@ -19,7 +19,8 @@ impl StoredScript {
         let evalsha = self.evalsha(call);
         match redis.query(&evalsha).await {
             Err(error) if is_forgotten(&error) => {
-                redis.query::<String>(redis::cmd("SCRIPT").arg("LOAD").arg(self.code)).await?;
+                let load = redis::cmd("SCRIPT").arg("LOAD").arg(self.code).to_owned();
+                redis.query_beside::<String>(&evalsha, &load).await?;
                 redis.query(&evalsha).await
             }
             answer => answer,
