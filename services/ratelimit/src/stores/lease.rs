@@ -31,7 +31,7 @@ const KEYS_MAX: u64 = 10_000;
 /// Takes tokens of hot keys in advance where the rule allows it, and spends them here. The counters have charged them, in a
 /// way that keeps the rule's promise whenever they are spent, so more than the limit never passes. What is not spent in
 /// time is lost to the others: at most a quarter of what remained, and of what was asked for in the last
-/// [`HEAT_PERIOD`].
+/// quarter of a second.
 ///
 /// Requests with an id and peeks go to the counters themselves.
 pub struct Leases<S> {
