@@ -5,8 +5,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use rpc::ratelimit::v1::{Algorithm, CheckRequest, ListRulesRequest};
 use stack::{Redis, RedisPolicy, StartedWhen};
 use support::{
@@ -138,53 +136,6 @@ async fn the_rules_in_force_are_listed() {
     assert!(!listed.version.is_empty());
     let elsewhere = client.list_rules(ListRulesRequest { domain: "snippets".into() }).await.unwrap();
     assert!(elsewhere.into_inner().rules.is_empty());
-}
-
-const BY_ON_ERROR: &str = "
-domain: shop
-descriptors:
-  - {key: open, limits: [{limit: 2, period: 1h, on_error: allow}]}
-  - {key: local, limits: [{limit: 2, period: 1h, on_error: local}]}
-  - {key: closed, limits: [{limit: 2, period: 1h, on_error: deny}]}
-";
-
-#[tokio::test]
-async fn with_redis_dead_each_rule_goes_by_its_on_error_until_it_is_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
-    let rules = rules_file(folder.path(), BY_ON_ERROR);
-    let builder = builder(redis.url(), "rl").env("RATELIMIT_RULES", rules).env("REDIS_TIMEOUT", "5s");
-    let service = builder.start().await.unwrap();
-    let mut client = client(&service).await;
-    let [open, local, closed] = ["open", "local", "closed"].map(|key| check("shop", &[(key, "x")]));
-    assert!(ask(&mut client, &closed).await.allowed);
-
-    redis.kill();
-    for local_passes in [true, true, false] {
-        assert!(ask(&mut client, &open).await.allowed);
-        assert_eq!(ask(&mut client, &local).await.allowed, local_passes);
-    }
-    let status = refused(&mut client, closed.clone()).await;
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the limit can't be checked now"));
-    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
-    assert!(service.metric(r#"ratelimit_fallbacks_total{on_error="local"}"#).await.unwrap() > 2.5);
-
-    redis.restart().await.unwrap();
-    let answers = async || Ok(client.clone().check(closed.clone()).await?);
-    let answer = stack::eventually(PATIENCE, answers).await.unwrap().into_inner();
-    assert_eq!((answer.allowed, answer.statuses[0].remaining), (true, 0), "what was charged before is known");
-}
-
-#[tokio::test]
-async fn a_redis_that_hangs_is_not_waited_for() {
-    let redis = Redis::start(RedisPolicy::Counters).await.unwrap();
-    let service = builder(redis.url(), "rl").start().await.unwrap();
-    let mut client = client(&service).await;
-    redis.pause();
-    let answer =
-        tokio::time::timeout(Duration::from_secs(3), ask(&mut client, &write_by("free", "ann"))).await;
-    assert!(answer.unwrap().allowed);
-    redis.resume();
 }
 
 #[tokio::test]
