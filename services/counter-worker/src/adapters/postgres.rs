@@ -35,6 +35,11 @@ const CREATE_SCHEMA: &str = "DO $$ BEGIN
     IF to_regnamespace('views') IS NULL THEN CREATE SCHEMA views; END IF;
 EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL;
 END $$";
+/// Version, description and statements.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
+    (2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
+];
 const MIGRATIONS_TABLE: &str = "views._sqlx_migrations";
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";
 // The order is what keeps workers that hold the same batches from waiting for each other in a circle.
@@ -134,9 +139,10 @@ fn parse(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
 
 /// The migrations, compiled in. Their bookkeeping lives in the same schema, out of the other service's way.
 fn migrator() -> Migrator {
-    let totals = include_str!("../../migrations/postgres/0001_totals.sql").into_sql_str();
-    let migrations = vec![Migration::new(1, "totals".into(), MigrationType::Simple, totals, false)];
-    let mut migrator = Migrator::with_migrations(migrations);
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.into());
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator
 }

@@ -19,6 +19,12 @@ use crate::{
 /// How long a write waits for another's, be it in this process or not.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Version, description and statements.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "totals", include_str!("../../migrations/sqlite/0001_totals.sql")),
+    (2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
+];
+
 const INSERT_BATCH: &str =
     "INSERT INTO batches (batch_id, applied_at) VALUES (?, unixepoch()) ON CONFLICT DO NOTHING";
 // A sum beyond 64 bits would become a floating point number, which the column refuses.
@@ -111,8 +117,10 @@ async fn insert_batches(
 }
 
 fn migrator() -> Migrator {
-    let totals = include_str!("../../migrations/sqlite/0001_totals.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "totals".into(), MigrationType::Simple, totals, false)])
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.into())
 }
 
 fn classify(error: SqlxError) -> StoreError {

@@ -27,6 +27,7 @@ pub fn payload(id: Uuid, counts: &[(&str, u64)]) -> Bytes {
         window_start: now,
         window_end: now,
         counts: counts.collect(),
+        deleted_snippet_ids: Vec::new(),
     };
     batch.encode_to_vec().into()
 }

@@ -150,6 +150,7 @@ fn batches(window: &Window, options: &Options) -> VecDeque<PendingBatch> {
                 window_start: Some(timestamp(window.start)),
                 window_end: Some(timestamp(window.end)),
                 counts: counts.iter().copied().map(view_count).collect(),
+                deleted_snippet_ids: Vec::new(),
             };
             PendingBatch { id, payload: batch.encode_to_vec().into(), trace: trace.clone() }
         })
