@@ -9,7 +9,7 @@ use rpc::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServ
 use rpc::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use rpc::ratelimit::v1::{CheckRequest, Descriptor, descriptor::Entry};
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
-use rpc::snippets::v1::{CreateSnippetRequest, GetSnippetRequest, Snippet, Visibility};
+use rpc::snippets::v1::{CreateSnippetRequest, GetSnippetRequest, Snippet, SnippetView, Visibility};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::driven::{Driven, Server};
@@ -19,6 +19,8 @@ use crate::driven::{Driven, Server};
 pub(crate) enum Call {
     /// `GetSnippet` of one public snippet, from the cache
     Get,
+    /// The same with the view BASIC, which counts no view
+    GetBasic,
     /// `Check` of one caller far below its limit
     Check,
     /// The same with two limits
@@ -39,13 +41,14 @@ pub(crate) type Prepared<'a> = anyhow::Result<(Driven<'a>, usize)>;
 impl Call {
     /// The service that answers it.
     pub(crate) fn service(self) -> &'static str {
-        if self == Self::Get { "snippets" } else { "ratelimit" }
+        if matches!(self, Self::Get | Self::GetBasic) { "snippets" } else { "ratelimit" }
     }
 
     /// Prepares the call. Snippets have bodies of that length.
     pub(crate) async fn prepare(self, server: Server<'_>, body_bytes: u32) -> Prepared<'_> {
         match self {
-            Self::Get => get(server, body_bytes).await,
+            Self::Get => get("GetSnippet", server, SnippetView::Full, body_bytes).await,
+            Self::GetBasic => get("GetSnippet, BASIC", server, SnippetView::Basic, body_bytes).await,
             Self::Check => check("Check", server, "caller").await,
             Self::CheckTwoLimits => check("Check, two limits", server, "two").await,
             Self::CheckLeased => check("Check, leased", server, "leased").await,
@@ -55,17 +58,17 @@ impl Call {
     }
 }
 
-async fn get(server: Server<'_>, body_bytes: u32) -> Prepared<'_> {
+async fn get<'a>(name: &'static str, server: Server<'a>, view: SnippetView, body_bytes: u32) -> Prepared<'a> {
     let mut client = SnippetServiceClient::new(channel(server).await?);
     let body = "x".repeat(usize::try_from(body_bytes)?);
     let snippet = Snippet { body, visibility: Visibility::Public.into(), ..Snippet::default() };
     let request = CreateSnippetRequest { snippet: Some(snippet), ..CreateSnippetRequest::default() };
     let snippet = client.create_snippet(request).await?.into_inner().snippet.context("no snippet")?;
-    let request = GetSnippetRequest { id: snippet.id, ..GetSnippetRequest::default() };
+    let request = GetSnippetRequest { id: snippet.id, view: view.into(), ..GetSnippetRequest::default() };
     // This one fills the cache.
     let answer = client.get_snippet(request.clone()).await?.into_inner();
     let method = "/snippets.v1.SnippetService/GetSnippet";
-    Ok((Driven::new("GetSnippet", server, method, &request), answer.encoded_len()))
+    Ok((Driven::new(name, server, method, &request), answer.encoded_len()))
 }
 
 /// A Check in the domain of the benchmark.

@@ -17,12 +17,17 @@ mod report;
 mod shape;
 mod system;
 mod usage;
+mod views;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{calls::Call, shape::Shape};
+use crate::{
+    calls::Call,
+    shape::Shape,
+    views::{backlog, counting, freshness, recording},
+};
 
 #[derive(Parser)]
 #[command(about, version, args_conflicts_with_subcommands = true)]
@@ -41,6 +46,16 @@ enum Command {
     Keys(keys::Arguments),
     /// The latency of Checks while Redis is dead or hangs
     Outage(outage::Arguments),
+    /// The worker's views a second, beside one UPDATE for each view on the same Postgres
+    Counting(counting::Arguments),
+    /// The worker's pace and size over a long queue of batches of many snippets
+    Backlog(backlog::Arguments),
+    /// How long it takes until a view shows in the count
+    Freshness(freshness::Arguments),
+    /// What recording a view costs GetSnippet, FULL beside BASIC
+    Recording(recording::Arguments),
+    /// Reads while RabbitMQ is away, and how soon their views are counted once it is back
+    BrokerOutage(views::outage::Arguments),
     /// Serves the echo that the product is compared with
     #[command(hide = true)]
     Echo(echo::Arguments),
@@ -79,6 +94,11 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::RedisCost(arguments)) => redis_cost::run(&arguments).await,
         Some(Command::Keys(arguments)) => keys::run(&arguments).await,
         Some(Command::Outage(arguments)) => outage::run(&arguments).await,
+        Some(Command::Counting(arguments)) => counting::run(&arguments).await,
+        Some(Command::Backlog(arguments)) => backlog::run(&arguments).await,
+        Some(Command::Freshness(arguments)) => freshness::run(&arguments).await,
+        Some(Command::Recording(arguments)) => recording::run(&arguments).await,
+        Some(Command::BrokerOutage(arguments)) => views::outage::run(&arguments).await,
         Some(Command::Echo(arguments)) => echo::serve(arguments).await,
         None => compare::run(&options).await,
     }

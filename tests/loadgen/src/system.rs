@@ -38,7 +38,7 @@ impl System {
     }
 
     /// Every service once, on the servers of `stack exec` if it runs this, else on its own.
-    async fn on_servers() -> anyhow::Result<Self> {
+    pub(crate) async fn on_servers() -> anyhow::Result<Self> {
         let (backends, servers) = match Shared::from_env() {
             Ok(shared) => (Backends::fresh(&shared).await, None),
             Err(_) => own_servers().await?,

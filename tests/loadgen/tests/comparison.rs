@@ -39,12 +39,48 @@ fn tells_what_an_outage_costs() {
     );
 }
 
+#[test]
+fn tells_what_the_worker_counts_beside_updates() {
+    let small = ["--snippets=100", "--views=5000", "--window=100", "--seconds=1", "--rounds=1"];
+    let table = run(&[&["counting"], &small[..]].concat()).unwrap();
+    assert_eq!(rows(&table).filter(|cells| is_rate(cells[2])).count(), 3, "{table}");
+}
+
+#[test]
+fn tells_how_a_worker_works_off_a_backlog() {
+    let table = run(&["backlog", "--snippets=1000", "--views=20000", "--window=100"]).unwrap();
+    assert_eq!(rows(&table).filter(|cells| is_rate(cells[3])).count(), 10, "{table}");
+}
+
+#[test]
+fn tells_how_soon_a_view_shows() {
+    let small = ["--per-second=200", "--snippets=20", "--probes=2", "--seconds=1"];
+    let table = run(&[&["freshness"], &small[..]].concat()).unwrap();
+    assert_eq!(rows(&table).filter(|cells| is_rate(cells[4])).count(), 2, "{table}");
+}
+
+#[test]
+fn tells_what_recording_costs() {
+    let table = run(&["recording", "--shape=2x4", "--rounds=1", "--millis=200"]).unwrap();
+    assert_eq!(rows(&table).filter(|cells| is_rate(cells[2])).count(), 1, "{table}");
+}
+
+#[test]
+fn tells_how_views_outlive_the_broker() {
+    let small = ["--per-second=200", "--snippets=20", "--seconds=2"];
+    let said = run(&[&["broker-outage"], &small[..]].concat()).unwrap();
+    assert!(said.contains("all views are counted"), "{said}");
+}
+
 fn assert_compares(options: &[&str], calls: usize) {
     let small = ["--rounds=1", "--millis=200", "--shape=2x4"];
     let table = run(&[&small, options].concat()).unwrap();
-    let is_rate = |cell: &str| cell.parse::<f64>().is_ok_and(|rate| rate > 0.0);
     let rates = rows(&table).filter(|cells| cells.len() > 8 && is_rate(cells[2]) && is_rate(cells[3]));
     assert_eq!(rates.count(), calls, "{table}");
+}
+
+fn is_rate(cell: &str) -> bool {
+    cell.parse::<f64>().is_ok_and(|rate| rate > 0.0)
 }
 
 /// What it prints.

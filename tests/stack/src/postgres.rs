@@ -128,6 +128,21 @@ impl Database {
         execute(&self.url, sql).await
     }
 
+    /// Runs a pgbench script over and over on so many connections for that long, and gives its transactions a second.
+    pub async fn pgbench(&self, script: &str, connections: u32, seconds: u32) -> anyhow::Result<f64> {
+        let dir = temp_dir("pgbench")?;
+        let file = dir.path().join("script.sql");
+        fs::write(&file, script)?;
+        let mut command = clean_command(Programs::find()?.path("pgbench"));
+        command.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
+        command.arg(format!("--client={connections}")).arg(format!("--time={seconds}"));
+        command.arg("--file").arg(&file).arg(&self.url);
+        let said = run(command).await?;
+        // `tps = 1234.567890 (without initial connection time)`
+        let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.ok_or_else(|| anyhow!("pgbench told no rate: {said}"))
+    }
+
     /// Runs a script through psql, to which `\getenv` gives these variables.
     pub async fn execute_file<'a>(
         &self,

@@ -1,0 +1,12 @@
+//! What counting views costs: the worker, the way from a read to its count, and reads themselves.
+
+pub(crate) mod backlog;
+pub(crate) mod counting;
+pub(crate) mod freshness;
+mod load;
+pub(crate) mod outage;
+mod pipeline;
+mod popularity;
+pub(crate) mod recording;
+mod rig;
+mod windows;
