@@ -17,9 +17,24 @@ use tracing_subscriber::{
 
 use crate::config::Problems;
 
-/// Upper bounds of the buckets of every `*_seconds` histogram.
+/// Upper bounds of the buckets of `*_seconds` histograms: the time that something takes.
 const SECONDS_BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Those of `*_lag_seconds`: what waits for another process may wait for hours.
+const LAG_BUCKETS: [f64; 14] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0];
+/// Those of histograms of how many.
+const COUNT_BUCKETS: [f64; 15] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0,
+    50_000.0,
+];
+/// By the end of a metric's name. Of two that fit, the first in alphabetical order is taken.
+const BUCKETS: [(&str, &[f64]); 4] = [
+    ("_batches", &COUNT_BUCKETS),
+    ("_counts", &COUNT_BUCKETS),
+    ("_lag_seconds", &LAG_BUCKETS),
+    ("_seconds", &SECONDS_BUCKETS),
+];
 
 /// What becomes part of a trace, whatever is logged.
 const TRACED: LevelFilter = LevelFilter::INFO;
@@ -140,8 +155,10 @@ pub(crate) fn upkeep_metrics() {
 }
 
 fn install_metrics() -> Result<(), TelemetryError> {
-    let builder = PrometheusBuilder::new();
-    let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?;
+    let mut builder = PrometheusBuilder::new();
+    for (end, buckets) in BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Suffix(end.to_owned()), buckets)?;
+    }
     let handle = builder.install_recorder()?;
     METRICS.get_or_init(|| handle);
     Ok(())
