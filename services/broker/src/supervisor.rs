@@ -8,6 +8,8 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio_util::sync::CancellationToken;
 
+use crate::Status;
+
 /// The first pause after a failure; each one after it is twice as long, plus up to as much again by chance, so
 /// that a fleet does not come back in step.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -37,22 +39,30 @@ pub struct Supervisor {
     role: &'static str,
     pauses: ExponentialBackoff,
     opened_at: Option<Instant>,
+    status: Status,
 }
 
 impl Supervisor {
     /// A supervisor for `role`, which names it in logs and metrics.
     pub fn new(role: &'static str) -> Self {
-        Self { role, pauses: pauses(), opened_at: None }
+        Self { role, pauses: pauses(), opened_at: None, status: Status::default() }
+    }
+
+    /// Tells for as long as anybody wants to know whether the session is open.
+    pub fn status(&self) -> Status {
+        self.status.clone()
     }
 
     /// Notes that the session is open and can do its work.
     pub fn opened(&mut self) {
         tracing::info!(role = self.role, "connected to the broker");
         self.opened_at = Some(Instant::now());
+        self.status.opened();
     }
 
     /// Logs and counts the failure, and waits before the next attempt; returns early when `stop` is cancelled.
     pub async fn pause(&mut self, cause: &(dyn Error + Sync), stop: &CancellationToken) {
+        self.status.failed(cause);
         let pause = self.next_pause();
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(role = self.role, error = %cause, pause_ms, "the broker is unavailable");
@@ -81,6 +91,7 @@ fn pauses() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BrokerError;
 
     #[test]
     fn pauses_grow_to_a_cap_and_never_end() {
@@ -100,5 +111,17 @@ mod tests {
         assert!(supervisor.next_pause() >= PAUSE_MAX, "a broker that drops us at once is not hammered");
         supervisor.opened_at = Instant::now().checked_sub(SETTLED_AFTER);
         assert!(supervisor.next_pause() <= 2 * PAUSE_MIN);
+    }
+
+    #[tokio::test]
+    async fn the_status_says_why_there_is_no_session() {
+        let (mut supervisor, stop) = (Supervisor::new("test"), CancellationToken::new());
+        let status = supervisor.status();
+        assert_eq!(status.check(), Err("not connected yet".to_owned()));
+        stop.cancel();
+        supervisor.pause(&BrokerError::Timeout("connect"), &stop).await;
+        assert_eq!(status.check(), Err("the broker did not answer connect in time".to_owned()));
+        supervisor.opened();
+        assert_eq!(status.check(), Ok(()));
     }
 }

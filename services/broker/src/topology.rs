@@ -7,8 +7,20 @@
 //!                                     exchange views.dlx (fanout) -> queue views.dead (quorum)
 //! ```
 //!
-//! Declared alike by publishers and consumers, so whoever comes first may be first. The arguments are
-//! understood by RabbitMQ 3.10 and 4.x; changing one of a queue that exists is refused by the broker.
+//! Declared alike by publishers and consumers, so whoever comes first may be first. `deploy/rabbitmq/definitions.json`
+//! says the same, which a test holds against this module. Changing an argument of what exists is refused by the broker,
+//! and told as a [`Mismatch`](crate::Mismatch).
+//!
+//! All of it means the same to RabbitMQ 3.10 and 4.x, and is tested on both:
+//!
+//! - Queues are quorum queues, durable and shared: 4.x has no mirrored classic ones any more, and is about to refuse transient
+//!   ones that are not exclusive.
+//! - `x-delivery-limit` is said always: 3.10 has none by default, 4.0 has 20. Up to 4.2 every redelivery counts, from 4.3 on
+//!   those after a failure alone, not those after a `basic.nack`.
+//! - `x-dead-letter-strategy: at-least-once` takes effect only beside `x-overflow: reject-publish` and with the feature flag
+//!   `stream_queue`. 4.x has that always; a 3.10 that was upgraded from 3.8 wants it enabled, and drops to at-most-once without.
+//! - A quorum queue takes no `global` QoS, so consumers set theirs without.
+//! - From 4.1 on a connection must agree to frames of 8 KiB at least; [`BrokerConnection`](crate::BrokerConnection) asks for 16.
 
 use lapin::{
     Channel, ExchangeKind,
@@ -37,62 +49,131 @@ const BATCHES_DELIVERY_LIMIT: i64 = 100;
 /// not know "unlimited".
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
+/// An exchange, which is durable and takes no arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its name.
+    pub name: &'static str,
+    /// How it routes: `direct` or `fanout`.
+    pub kind: &'static str,
+}
+
+/// A queue, which is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: &'static str,
+    /// What makes it what it is, by the broker's names.
+    pub arguments: &'static [(&'static str, Argument)],
+}
+
+/// The value of a queue's argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// A word.
+    Text(&'static str),
+    /// A count.
+    Number(i64),
+}
+
+/// A way from an exchange to a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// From here.
+    pub exchange: &'static str,
+    /// To there.
+    pub queue: &'static str,
+    /// For messages of this key; a fanout exchange does not look at it.
+    pub routing_key: &'static str,
+}
+
+/// Every exchange. The dead letters' is a fanout: they keep the routing key they were published with, and none may be
+/// unroutable there.
+pub const EXCHANGES: [Exchange; 2] = [
+    Exchange { name: DEAD_LETTER_EXCHANGE, kind: "fanout" },
+    Exchange { name: VIEWS_EXCHANGE, kind: "direct" },
+];
+
+/// Every queue.
+pub const QUEUES: [Queue; 2] = [
+    Queue {
+        name: DEAD_QUEUE,
+        arguments: &[
+            ("x-queue-type", Argument::Text("quorum")),
+            ("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT)),
+        ],
+    },
+    Queue {
+        name: BATCHES_QUEUE,
+        arguments: &[
+            ("x-queue-type", Argument::Text("quorum")),
+            ("x-delivery-limit", Argument::Number(BATCHES_DELIVERY_LIMIT)),
+            ("x-dead-letter-exchange", Argument::Text(DEAD_LETTER_EXCHANGE)),
+            // A dead letter leaves this queue only once the other has it; the broker wants "reject-publish" for that.
+            ("x-dead-letter-strategy", Argument::Text("at-least-once")),
+            ("x-overflow", Argument::Text("reject-publish")),
+        ],
+    },
+];
+
+/// Every binding. The publishers' is the last: what they send has all the rest behind it.
+pub const BINDINGS: [Binding; 2] = [
+    Binding { exchange: DEAD_LETTER_EXCHANGE, queue: DEAD_QUEUE, routing_key: "" },
+    Binding { exchange: VIEWS_EXCHANGE, queue: BATCHES_QUEUE, routing_key: BATCHES_ROUTING_KEY },
+];
+
 /// Declares everything; harmless when it is there already.
 ///
 /// # Errors
-/// When the broker refuses (a queue exists with other arguments, no permission) or does not answer in time.
+/// [`BrokerError::Mismatch`] when something is there and not as it must be, which ends the channel; others when the broker
+/// refuses or does not answer in time.
 pub async fn declare(channel: &Channel) -> Result<(), BrokerError> {
-    // Fanout: a dead letter keeps the routing key it was published with, and none may be unroutable here.
-    exchange(channel, DEAD_LETTER_EXCHANGE, ExchangeKind::Fanout).await?;
-    queue(channel, DEAD_QUEUE, dead_arguments()).await?;
-    bind(channel, DEAD_QUEUE, DEAD_LETTER_EXCHANGE, "").await?;
-    exchange(channel, VIEWS_EXCHANGE, ExchangeKind::Direct).await?;
-    queue(channel, BATCHES_QUEUE, batches_arguments()).await?;
-    bind(channel, BATCHES_QUEUE, VIEWS_EXCHANGE, BATCHES_ROUTING_KEY).await
+    for exchange in EXCHANGES {
+        exchange.declare(channel).await.map_err(|error| error.of_declaring("exchange", exchange.name))?;
+    }
+    for queue in QUEUES {
+        queue.declare(channel).await.map_err(|error| error.of_declaring("queue", queue.name))?;
+    }
+    for binding in BINDINGS {
+        binding.declare(channel).await?;
+    }
+    Ok(())
 }
 
-fn batches_arguments() -> FieldTable {
-    let mut arguments = quorum(BATCHES_DELIVERY_LIMIT);
-    arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER_EXCHANGE));
-    // A dead letter leaves this queue only once the other has it; the broker wants "reject-publish" for that.
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments
+impl Exchange {
+    async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        // The name is all that is sent, of the broker's own kinds too.
+        let kind = ExchangeKind::Custom(self.kind.to_owned());
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declaring = channel.exchange_declare(self.name.into(), kind, options, FieldTable::default());
+        bounded("exchange.declare", declaring).await
+    }
 }
 
-fn dead_arguments() -> FieldTable {
-    quorum(DEAD_DELIVERY_LIMIT)
+impl Queue {
+    async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let mut arguments = FieldTable::default();
+        for (name, value) in self.arguments {
+            arguments.insert((*name).into(), (*value).into());
+        }
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        bounded("queue.declare", channel.queue_declare(self.name.into(), options, arguments)).await.map(drop)
+    }
 }
 
-fn quorum(delivery_limit: i64) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(delivery_limit));
-    arguments
+impl Binding {
+    async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let (queue, exchange, key) = (self.queue.into(), self.exchange.into(), self.routing_key.into());
+        let options = QueueBindOptions::default();
+        bounded("queue.bind", channel.queue_bind(queue, exchange, key, options, FieldTable::default())).await
+    }
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    bounded("exchange.declare", channel.exchange_declare(name.into(), kind, options, FieldTable::default()))
-        .await
-}
-
-async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    bounded("queue.declare", channel.queue_declare(name.into(), options, arguments)).await.map(drop)
-}
-
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {
-    let binding = channel.queue_bind(
-        queue.into(),
-        exchange.into(),
-        key.into(),
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    bounded("queue.bind", binding).await
+impl From<Argument> for AMQPValue {
+    fn from(argument: Argument) -> Self {
+        match argument {
+            Argument::Text(text) => Self::LongString(text.into()),
+            Argument::Number(number) => Self::LongLongInt(number),
+        }
+    }
 }

@@ -1,33 +1,16 @@
-//! Connecting and declaring, against a real broker.
+//! Connecting, against a real broker.
 
 #![allow(clippy::expect_used, reason = "a test may")]
 
 use std::time::{Duration, Instant};
 
-use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT, topology};
+use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT};
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use secrecy::SecretString;
 use stack::RabbitMq;
 
 async fn open(url: &str) -> Result<BrokerConnection, BrokerError> {
     BrokerConnection::open(&SecretString::from(url), "test").await
-}
-
-#[tokio::test]
-async fn the_topology_is_declared_as_often_as_one_likes() {
-    let vhost = stack::shared().amqp_vhost().await;
-    let mut connection = open(vhost.url()).await.expect("connected");
-    for _ in 0..2 {
-        let channel = connection.channel().await.expect("a channel");
-        topology::declare(&channel).await.expect("declared");
-    }
-    let channel = connection.channel().await.expect("a channel");
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    for queue in [topology::BATCHES_QUEUE, topology::DEAD_QUEUE] {
-        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
-        assert_eq!(declared.expect("it is there").message_count(), 0);
-    }
-    connection.close().await;
 }
 
 #[tokio::test]
