@@ -1,7 +1,7 @@
 //! Batches from RabbitMQ.
 
 use async_trait::async_trait;
-use broker::{BrokerConnection, BrokerError, Supervisor, bounded, topology};
+use broker::{BrokerConnection, BrokerError, Status, Supervisor, bounded, topology};
 use chassis::propagation;
 use futures_util::StreamExt as _;
 use lapin::{
@@ -30,6 +30,11 @@ impl AmqpQueue {
     /// a flush gathers would mean that flushes never fill. Nothing is connected yet.
     pub fn new(url: SecretString, prefetch: u16) -> Self {
         Self { url, prefetch, supervisor: Supervisor::new("batch consumer") }
+    }
+
+    /// Tells whether the broker delivers, and if not, why.
+    pub fn status(&self) -> Status {
+        self.supervisor.status()
     }
 }
 

@@ -47,13 +47,16 @@ async fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
 fn app(database_url: &SecretString, amqp_url: SecretString, settings: Settings) -> Result<App, StoreError> {
     let store = Arc::new(PostgresTotals::new(database_url)?);
     let queue = AmqpQueue::new(amqp_url, prefetch(settings));
+    let broker = queue.status();
     let mut background = Background::default();
     let status = start(store.clone(), queue, settings, &mut background);
     let postgres = move || {
         let store = store.clone();
         async move { store.ready().await.map_err(Into::into) }
     };
-    let rabbitmq = move || ready(status.check().map_err(Into::into));
+    // A worker that receives nothing does not know why; whoever connects for it does.
+    let rabbitmq =
+        move || ready(status.check().map_err(|worker| broker.check().err().unwrap_or(worker).into()));
     let health = Health::new().dependency("postgres", Need::ToStart, postgres).dependency(
         "rabbitmq",
         Need::ToStart,

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use async_trait::async_trait;
-use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT, Supervisor, bounded, topology};
+use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT, Status, Supervisor, bounded, topology};
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -37,8 +37,9 @@ pub struct AmqpBatchPublisher {
     url: SecretString,
     requests: mpsc::Sender<Request>,
     /// Taken by `run`.
-    inbox: Mutex<Option<mpsc::Receiver<Request>>>,
+    running: Mutex<Option<(mpsc::Receiver<Request>, Supervisor)>>,
     connected: watch::Sender<bool>,
+    status: Status,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,10 @@ impl AmqpBatchPublisher {
     /// A publisher to the broker at `url`. Nothing is connected before [`AmqpBatchPublisher::run`].
     pub fn new(url: SecretString) -> Self {
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
-        Self { url, requests, inbox: Mutex::new(Some(inbox)), connected: watch::Sender::new(false) }
+        let supervisor = Supervisor::new("view publisher");
+        let status = supervisor.status();
+        let running = Mutex::new(Some((inbox, supervisor)));
+        Self { url, requests, running, connected: watch::Sender::new(false), status }
     }
 
     /// Whether a batch could be published now.
@@ -59,13 +63,17 @@ impl AmqpBatchPublisher {
         *self.connected.borrow()
     }
 
+    /// Tells whether the session with the broker is open.
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
     /// Stays connected and publishes until `stop` is cancelled, which is to happen after the last flush. Returns
     /// at once when it runs already.
     pub async fn run(&self, stop: CancellationToken) {
-        let Some(mut inbox) = self.inbox.lock().take() else {
+        let Some((mut inbox, mut supervisor)) = self.running.lock().take() else {
             return;
         };
-        let mut supervisor = Supervisor::new("view publisher");
         while !stop.is_cancelled() {
             let ended = self.session(&mut inbox, &mut supervisor, &stop).await;
             self.connected.send_replace(false);

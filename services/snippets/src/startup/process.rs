@@ -1,6 +1,6 @@
 //! The service in its own process: Postgres, Redis, RabbitMQ, and the ratelimit service.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use tonic::transport::Channel;
@@ -91,7 +91,7 @@ impl Dependencies {
 
     fn health(&self) -> Health {
         let (database, cache) = (self.database.clone(), self.cache.clone());
-        let (publisher, ratelimit) = (self.publisher.clone(), self.ratelimit.clone());
+        let (publisher, ratelimit) = (self.publisher.status(), self.ratelimit.clone());
         Health::new()
             .dependency("postgres", Need::ToStart, move || {
                 let database = database.clone();
@@ -101,10 +101,7 @@ impl Dependencies {
                 let cache = cache.clone();
                 async move { Ok(cache.check().await?) }
             })
-            .dependency("rabbitmq", Need::Degrades, move || {
-                let connected = publisher.connected();
-                async move { if connected { Ok(()) } else { Err("not connected".into()) } }
-            })
+            .dependency("rabbitmq", Need::Degrades, move || ready(publisher.check().map_err(Into::into)))
             .dependency("ratelimit", Need::Degrades, move || {
                 chassis::client::probe(ratelimit.clone(), "ratelimit.v1.RateLimitService")
             })
