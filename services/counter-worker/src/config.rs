@@ -8,7 +8,7 @@ use chassis::{
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::Settings;
+use crate::{Settings, dead_letters::DeadLettersArgs};
 
 /// The counter worker: adds the views that come through RabbitMQ up in Postgres.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Bring the schema `views` up to date, then exit.
     Migrate(DatabaseArgs),
+    /// List, show, replay or purge the batches that were set aside.
+    DeadLetters(DeadLettersArgs),
     /// Exit 0 if the worker on this machine is ready.
     Healthcheck(HealthcheckArgs),
 }

@@ -9,6 +9,8 @@ pub mod adapters;
 mod committer;
 #[cfg(all(feature = "amqp", feature = "postgres"))]
 pub mod config;
+#[cfg(all(feature = "amqp", feature = "postgres"))]
+pub mod dead_letters;
 pub mod domain;
 mod flush;
 mod instruments;

@@ -10,6 +10,7 @@ use crate::{
     Settings,
     adapters::{amqp::AmqpQueue, postgres::PostgresTotals},
     config::{Cli, Command, DatabaseArgs, ServeArgs},
+    dead_letters,
     ports::{StoreError, TotalsStore as _},
 };
 
@@ -23,6 +24,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve(args).await,
         Command::Migrate(args) => migrate(&args).await,
+        Command::DeadLetters(args) => Ok(dead_letters::run(args).await?),
         Command::Healthcheck(args) => Ok(args.run()?),
     }
 }
