@@ -3,6 +3,7 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod dead_letters;
 mod fill_in;
 mod health;
 mod refusals;
@@ -30,6 +31,8 @@ async fn the_rights_that_deploy_gives_suffice_and_allow_no_more() {
     servers.assert_nobody_was_refused();
     health::assert_nothing_failed(&product).await;
     assert_eq!(views.unwrap(), 2);
+    dead_letters::are_listed_replayed_and_purged(&servers).await;
+    servers.assert_nobody_was_refused();
 
     refusals::of_postgres(&servers).await;
     refusals::of_redis(&servers).await;

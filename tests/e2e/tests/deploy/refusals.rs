@@ -5,5 +5,5 @@ mod rabbitmq;
 mod redis;
 
 pub use postgres::of_postgres;
-pub use rabbitmq::of_rabbitmq;
+pub use rabbitmq::{connect, of_rabbitmq};
 pub use redis::of_redis;
