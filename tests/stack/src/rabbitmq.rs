@@ -1,5 +1,6 @@
 //! A private RabbitMQ broker, with an Erlang port mapper of its own.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +18,9 @@ use crate::vhost::{Control, Vhost};
 
 /// The broker's one user, with all permissions on every virtual host.
 pub(crate) const USER: &str = "stack";
+
+/// The program to start instead of the installed `rabbitmq-server`, such as one of another version, by its path.
+const PROGRAM: &str = "STACK_RABBITMQ_SERVER";
 
 /// How a RabbitMQ broker is run.
 #[derive(Debug, Default)]
@@ -143,7 +147,11 @@ fn write_configuration(dir: &Path, password: &str, further: &str) -> anyhow::Res
 }
 
 fn command(dir: &Path, ports: &Ports) -> anyhow::Result<Command> {
-    let mut command = clean_command(installed("rabbitmq-server", &["/usr/lib/rabbitmq/bin"])?);
+    let program = match env::var_os(PROGRAM) {
+        Some(path) => path.into(),
+        None => installed("rabbitmq-server", &["/usr/lib/rabbitmq/bin"])?,
+    };
+    let mut command = clean_command(program);
     let amqp = ports.amqp.number();
     command
         .env("HOME", dir)
