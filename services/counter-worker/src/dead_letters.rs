@@ -19,7 +19,7 @@ mod show;
 
 use std::{
     fmt::Display,
-    io::{Write as _, stdout},
+    io::{ErrorKind, Write as _, stdout},
 };
 
 pub use args::DeadLettersArgs;
@@ -36,13 +36,28 @@ pub async fn run(args: DeadLettersArgs) -> Result<(), DeadLettersError> {
     let url = args.url()?;
     let reader = Reader::open(&url).await?;
     match &args.action {
-        Action::List(args) => list::list(reader, args).await,
-        Action::Show(args) => show::show(reader, args).await,
+        Action::List(args) => list::list(reader, args).await.or_else(seen_enough),
+        Action::Show(args) => show::show(reader, args).await.or_else(seen_enough),
         Action::Replay(args) => replay::replay(reader, &url, args).await,
         Action::Purge(args) => purge::purge(reader, args).await,
     }
 }
 
+/// Whoever only looks may stop reading.
+fn seen_enough(error: DeadLettersError) -> Result<(), DeadLettersError> {
+    match error {
+        DeadLettersError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        error => Err(error),
+    }
+}
+
 fn say(line: impl Display) -> Result<(), DeadLettersError> {
     Ok(writeln!(stdout().lock(), "{line}")?)
+}
+
+/// Such as `1 dead letter` or `2 dead letters`.
+fn counted(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }

@@ -6,7 +6,10 @@ use prost::Message as _;
 use rpc::views::v1::ViewBatch;
 use serde::Serialize;
 
-use super::letter::{Letter, escaped, time_text};
+use super::{
+    counted,
+    letter::{Letter, escaped, time_text},
+};
 
 /// A letter in a line.
 #[derive(Debug, Serialize)]
@@ -93,7 +96,7 @@ impl Display for Line {
 
 impl Display for BatchSummary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} snippets, {} views", self.snippets, self.views)?;
+        write!(f, "{}, {}", counted(self.snippets, "snippet"), counted(self.views, "view"))?;
         if self.deleted_snippets > 0 {
             write!(f, ", {} deleted", self.deleted_snippets)?;
         }
@@ -116,6 +119,7 @@ impl Sum {
 impl Display for Sum {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let well_formed = self.letters - self.malformed;
-        write!(f, "{well_formed} well-formed with {} views, {} malformed", self.views, self.malformed)
+        let views = counted(self.views, "view");
+        write!(f, "{well_formed} well-formed with {views}, {} malformed", self.malformed)
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use super::{
     args::ListArgs,
     contents::{Line, Sum},
+    counted,
     error::DeadLettersError,
     reader::Reader,
     say,
@@ -16,13 +17,9 @@ pub(super) async fn list(mut reader: Reader, args: &ListArgs) -> Result<(), Dead
     let listed = print(&mut reader, args, &mut sum).await;
     let further = reader.left();
     reader.close().await?;
-    match listed {
-        // Whoever reads has seen enough.
-        Err(DeadLettersError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        listed => listed?,
-    }
+    listed?;
     let more = if further == 0 { String::new() } else { format!(" (and {further} more: --limit)") };
-    let summary = format!("{} dead letters: {sum}{more}", sum.letters);
+    let summary = format!("{}: {sum}{more}", counted(sum.letters, "dead letter"));
     if args.json {
         eprintln!("{summary}");
         return Ok(());

@@ -1,6 +1,6 @@
 //! Throws letters away.
 
-use super::{args::PurgeArgs, error::DeadLettersError, reader::Reader, say, selection::Selection};
+use super::{args::PurgeArgs, counted, error::DeadLettersError, reader::Reader, say, selection::Selection};
 
 /// Takes the letters that are meant out of the queue, and gives the others back.
 pub(super) async fn purge(mut reader: Reader, args: &PurgeArgs) -> Result<(), DeadLettersError> {
@@ -9,11 +9,11 @@ pub(super) async fn purge(mut reader: Reader, args: &PurgeArgs) -> Result<(), De
         (_, true) => Selection::Malformed,
         _ => Selection::ids(&args.ids),
     };
-    let mut purged = 0;
+    let mut purged = 0_u64;
     let done = go_through(&mut reader, &mut selection, args.dry_run, &mut purged).await;
     let closed = reader.close().await;
     let what = if args.dry_run { "would be purged" } else { "purged" };
-    say(format_args!("{purged} dead letters {what}"))?;
+    say(format_args!("{} {what}", counted(purged, "dead letter")))?;
     done?;
     closed?;
     selection.all_seen()

@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 
 use super::{
-    args::ReplayArgs, error::DeadLettersError, letter::Letter, publisher::Publisher, reader::Reader, say,
-    selection::Selection,
+    args::ReplayArgs, counted, error::DeadLettersError, letter::Letter, publisher::Publisher, reader::Reader,
+    say, selection::Selection,
 };
 
 /// Publishes the letters that are meant, and takes each out of the dead letters once it is safe in the queue. One that is
@@ -113,11 +113,8 @@ impl Replay {
     }
 
     fn summary(&self) -> String {
-        let (replayed, left) = (self.replayed, self.malformed.len());
-        if self.publisher.is_some() {
-            format!("{replayed} dead letters replayed, {left} malformed ones left where they are")
-        } else {
-            format!("{replayed} dead letters would be replayed, {left} malformed ones left where they are")
-        }
+        let what = if self.publisher.is_some() { "replayed" } else { "would be replayed" };
+        let (letters, left) = (counted(self.replayed, "dead letter"), self.malformed.len());
+        format!("{letters} {what}, {left} malformed left where they are")
     }
 }

@@ -99,9 +99,8 @@ mod tests {
     #[test]
     fn a_dump_shows_the_beginning() {
         assert_eq!(
-            dump(b"\xff\xff not protobuf"),
-            "00000000  ff ff 20 6e 6f 74 20 70 72 6f 74 6f 62 75 66     .. .not.protobuf\n"
-                .replace(".. .not.protobuf", "...not.protobuf")
+            dump(b"\xff\xff no protobuf"),
+            "00000000  ff ff 20 6e 6f 20 70 72 6f 74 6f 62 75 66        ...no.protobuf\n"
         );
         assert!(dump(&[0; 1000]).ends_with("and 744 bytes more\n"));
         assert_eq!(dump(&[0; 1000]).lines().count(), 17);

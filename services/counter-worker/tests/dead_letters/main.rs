@@ -54,14 +54,12 @@ async fn letters_are_listed_in_their_order_and_stay_where_they_are() {
             assert!(first.contains(part), "{part} is not in {first}");
         }
         assert!(second.starts_with("junk ") && second.contains("malformed: the payload is not"), "{list}");
-        assert!(third.contains("1 snippets, 1 views"), "{list}");
+        assert!(third.contains("1 snippet, 1 view "), "{list}");
         assert!(fourth.starts_with("sha256:") && fourth.contains("malformed: the batch is empty"), "{list}");
         assert_eq!(summary, "4 dead letters: 2 well-formed with 8 views, 2 malformed");
     }
     let list = dead_letters(vhost.url(), &["list", "--limit", "1"]).await.succeeded();
-    assert!(
-        list.ends_with("1 dead letters: 1 well-formed with 7 views, 0 malformed (and 3 more: --limit)\n")
-    );
+    assert!(list.ends_with("1 dead letter: 1 well-formed with 7 views, 0 malformed (and 3 more: --limit)\n"));
 
     let list = dead_letters(vhost.url(), &["list", "--json"]).await.succeeded();
     let lines: Vec<serde_json::Value> =
@@ -101,6 +99,18 @@ async fn all_of_a_letter_is_shown() {
 }
 
 #[tokio::test]
+async fn who_stops_reading_a_list_is_not_told_of_it() {
+    let vhost = stack::shared().amqp_vhost().await;
+    let grave = Grave::open(vhost.url()).await;
+    grave.bury(&four()).await;
+    let mut command = spawn_dead_letters(vhost.url(), &["list"]);
+    drop(command.stdout.take());
+    let ended = tokio::task::spawn_blocking(move || command.wait_with_output()).await.unwrap().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    assert_eq!(grave.waiting(DEAD_QUEUE).await, 4);
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing() {
     let vhost = stack::shared().amqp_vhost().await;
     let grave = Grave::open(vhost.url()).await;
@@ -110,7 +120,7 @@ async fn a_dry_run_changes_nothing() {
     let said = dead_letters(vhost.url(), &["replay", "--all", "--dry-run"]).await.succeeded();
     assert!(said.contains(&format!("{}  would be replayed", letters[0].id.as_deref().unwrap())), "{said}");
     assert!(said.contains("junk  left where it is: the payload is not a ViewBatch"), "{said}");
-    assert!(said.ends_with("2 dead letters would be replayed, 2 malformed ones left where they are\n"));
+    assert!(said.ends_with("2 dead letters would be replayed, 2 malformed left where they are\n"));
     let said = dead_letters(vhost.url(), &["purge", "--all", "--dry-run"]).await.succeeded();
     assert!(said.ends_with("4 dead letters would be purged\n"), "{said}");
     assert_eq!((grave.waiting(DEAD_QUEUE).await, grave.waiting(BATCHES_QUEUE).await), (4, 0));
@@ -130,7 +140,7 @@ async fn what_is_replayed_is_the_same_message_without_its_death() {
     assert_eq!(grave.waiting(DEAD_QUEUE).await, 3);
 
     let said = dead_letters(vhost.url(), &["replay", "--all", "--limit", "1"]).await.succeeded();
-    assert!(said.ends_with("1 dead letters replayed, 0 malformed ones left where they are\n"), "{said}");
+    assert!(said.ends_with("1 dead letter replayed, 0 malformed left where they are\n"), "{said}");
     assert_eq!(grave.take_batch().await.1, letters[0].payload);
     // The malformed ones still have their order.
     let list = dead_letters(vhost.url(), &["list"]).await.succeeded();
@@ -206,13 +216,13 @@ async fn what_is_purged_is_gone_and_nothing_else() {
 
     let id = letters[2].id.clone().unwrap();
     let refused = dead_letters(vhost.url(), &["purge", &id, "nobody"]).await;
-    assert!(refused.stdout.ends_with("1 dead letters purged\n"), "{}", refused.stdout);
+    assert!(refused.stdout.ends_with("1 dead letter purged\n"), "{}", refused.stdout);
     assert!(refused.failed().contains("no dead letter is called nobody"));
     assert_eq!(grave.waiting(DEAD_QUEUE).await, 3);
     let said = dead_letters(vhost.url(), &["purge", "--malformed"]).await.succeeded();
     assert!(said.contains("junk  purged") && said.ends_with("2 dead letters purged\n"), "{said}");
     let said = dead_letters(vhost.url(), &["purge", "--all"]).await.succeeded();
-    assert!(said.ends_with("1 dead letters purged\n"), "{said}");
+    assert!(said.ends_with("1 dead letter purged\n"), "{said}");
 
     // And of nothing.
     let list = dead_letters(vhost.url(), &["list"]).await.succeeded();

@@ -18,10 +18,10 @@ pub async fn are_listed_replayed_and_purged(servers: &Servers) {
 
     until_one_is_dead(servers).await;
     let replayed = run(servers, &["replay", "--malformed"], "--all").await.unwrap();
-    assert!(replayed.contains("1 dead letters replayed"), "{replayed}");
+    assert!(replayed.contains("1 dead letter replayed"), "{replayed}");
     until_one_is_dead(servers).await;
     let purged = run(servers, &["purge"], "--all").await.unwrap();
-    assert!(purged.contains("1 dead letters purged"), "{purged}");
+    assert!(purged.contains("1 dead letter purged"), "{purged}");
     publisher.close(200, "OK".into()).await.unwrap();
 }
 
