@@ -3,7 +3,7 @@
 use e2e::{PATIENCE, service};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use stack::until;
+use stack::{ServiceBuilder, until};
 
 use crate::refusals::connect;
 use crate::servers::Servers;
@@ -38,5 +38,6 @@ async fn until_one_is_dead(servers: &Servers) {
 
 async fn run(servers: &Servers, action: &[&str], last: &str) -> anyhow::Result<String> {
     let worker = service("counter-worker")?.env("AMQP_URL", servers.url("amqp", "counter-worker"));
-    action.iter().fold(worker.arg("dead-letters"), |worker, argument| worker.arg(argument)).run(last).await
+    let arguments = ["dead-letters"].iter().chain(action);
+    arguments.fold(worker, ServiceBuilder::arg).run(last).await
 }
