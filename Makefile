@@ -1,6 +1,6 @@
 # The commands that a person types. `make` lists them.
 
-.PHONY: help run test lint fmt up bench fuzz
+.PHONY: help run test rabbitmq lint fmt up bench fuzz
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -16,6 +16,10 @@ test: ## run every test, on real servers
 	cargo build --workspace --bins --tests
 	tools=$$(scripts/install-tools.sh grpcurl envoy) && \
 	    PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace
+
+rabbitmq: ## run once more on RabbitMQ 4 what depends on its version
+	scripts/install-packages.sh servers
+	cargo build --workspace --bins --tests
 	scripts/test-rabbitmq-4.sh $(TARGET)/debug/stack
 
 lint: ## check formatting, lints, licences, contracts, scripts and docker-compose.yml
