@@ -14,6 +14,8 @@ use crate::{domain::KeyHash, grpc::TrustedProxies};
 
 /// A bootstrap key shorter than this could be guessed.
 const BOOTSTRAP_KEY_BYTES_MIN: usize = 16;
+/// The most that `VIEWS_PENDING_MAX` may be: some 50 GB.
+const VIEWS_PENDING_MAX: u64 = 1_000_000_000;
 
 /// The snippets service: stores and shares text snippets.
 #[derive(Debug, Parser)]
@@ -59,6 +61,9 @@ pub struct ApiArgs {
     /// How often counted views are sent off.
     #[arg(long, env = "VIEWS_FLUSH_INTERVAL", default_value = "200ms")]
     pub views_flush_interval: String,
+    /// Snippets whose views wait in memory at most; those of further ones are dropped, and metered.
+    #[arg(long, env = "VIEWS_PENDING_MAX", default_value = "1000000")]
+    pub views_pending_max: String,
 }
 
 /// The flags of `serve`.
@@ -109,6 +114,8 @@ pub struct ApiConfig {
     pub trusted_proxies: TrustedProxies,
     /// How often counted views are sent off.
     pub views_flush_interval: Duration,
+    /// Snippets whose views wait in memory at most.
+    pub views_pending_max: usize,
 }
 
 /// [`ServeArgs`], validated.
@@ -202,10 +209,13 @@ impl ApiArgs {
         let expected = "a list of addresses and networks such as 10.0.0.0/8,::1";
         let trusted_proxies = problems.parse("TRUSTED_PROXIES", &self.trusted_proxies, expected);
         let views_flush_interval = problems.duration("VIEWS_FLUSH_INTERVAL", &self.views_flush_interval);
+        let views_pending_max =
+            problems.within("VIEWS_PENDING_MAX", &self.views_pending_max, 1, VIEWS_PENDING_MAX);
         Some(ApiConfig {
             bootstrap_admin: (!key.is_empty()).then(|| KeyHash::of(key)),
             trusted_proxies: trusted_proxies?,
             views_flush_interval: views_flush_interval?,
+            views_pending_max: usize::try_from(views_pending_max?).ok()?,
         })
     }
 }

@@ -19,6 +19,9 @@ mod process;
 #[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
 pub use process::run;
 
+/// A window of so many snippets is closed before its time, so that its batches don't leave all at once.
+const MANY_SNIPPETS: usize = 10_000;
+
 /// The adapters that the API stands on.
 pub struct Backends {
     /// Where snippets are kept, with its cache in front.
@@ -47,7 +50,7 @@ pub fn cached(
 
 /// The API over these backends; what counts and publishes views is started in the background.
 pub fn build(backends: Backends, config: ApiConfig, background: &mut Background) -> Router {
-    let views = Arc::new(ViewAggregator::default());
+    let views = Arc::new(ViewAggregator::new(config.views_pending_max, MANY_SNIPPETS));
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
     // Only for people who read the queue; batches are told apart by their ids.
     let mut options = views::Options::new(format!("snippets-{}", std::process::id()));

@@ -1,8 +1,13 @@
-//! Views that were counted and not yet sent.
+//! Views that were counted and whose window is still open.
 
 use crate::{
     domain::{SnippetId, now},
     ports::ViewSink,
+    views::{
+        batches::VIEWS_MAX,
+        places::Places,
+        window::{Window, hour_end},
+    },
 };
 use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanContext;
@@ -11,24 +16,25 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher as _, RandomState},
     mem,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::Notify;
 
 /// Enough that request threads rarely meet in one.
 const SHARDS: u64 = 64;
-/// The most that a batch may count of one snippet.
-const VIEWS_MAX: u64 = i64::MAX.unsigned_abs();
 
-/// A map from snippet to views, in shards. Bounded by distinct snippets, beyond which views are dropped, and metered.
+/// A map from snippet to views, in shards. Bounded, together with the closed windows that wait, by distinct snippets: beyond,
+/// the views of those that are not in it are dropped, and metered.
 #[derive(Debug)]
 pub struct ViewAggregator {
     shards: Vec<Mutex<HashMap<SnippetId, u64>>>,
     hasher: RandomState,
-    distinct: AtomicUsize,
-    distinct_max: usize,
-    /// Where the flusher need not wait for its interval.
-    distinct_many: usize,
+    places: Arc<Places>,
+    /// Where the window had better be closed before its time.
+    many_snippets: usize,
     many: Notify,
     traced: AtomicBool,
     opened: Mutex<Opened>,
@@ -42,55 +48,52 @@ struct Opened {
     trace: Option<SpanContext>,
 }
 
-/// The views counted between two times.
-#[derive(Debug)]
-pub struct Window {
-    /// From when.
-    pub start: DateTime<Utc>,
-    /// Until when.
-    pub end: DateTime<Utc>,
-    /// Views by snippet; each at least 1.
-    pub counts: Vec<(SnippetId, u64)>,
-    /// The first sampled trace that led to one of the views.
-    pub trace: Option<SpanContext>,
-}
-
 impl ViewAggregator {
-    /// Holds up to `distinct_max` distinct snippets, and wakes the flusher early from `distinct_many` on.
-    pub fn new(distinct_max: usize, distinct_many: usize) -> Self {
+    /// Up to `snippets_max` distinct snippets wait, here and in closed windows; from `many_snippets` on the flusher is
+    /// woken early.
+    pub fn new(snippets_max: usize, many_snippets: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            distinct: AtomicUsize::new(0),
-            distinct_max,
-            distinct_many,
+            places: Arc::new(Places::new(snippets_max)),
+            many_snippets,
             many: Notify::new(),
             traced: AtomicBool::new(false),
             opened: Mutex::new(Opened { at: now(), trace: None }),
         }
     }
 
-    /// Takes everything counted so far. A view counted meanwhile is in this window or the next, never in both.
-    pub fn drain(&self) -> Window {
-        let opened = mem::replace(&mut *self.opened.lock(), Opened { at: now(), trace: None });
+    /// Takes everything counted so far, and opens a new window. A view counted meanwhile is in this window or the next,
+    /// never in both.
+    pub fn close(&self, now: DateTime<Utc>) -> Window {
+        let opened = mem::replace(&mut *self.opened.lock(), Opened { at: now, trace: None });
         self.traced.store(false, Ordering::Relaxed);
-        let mut counts = Vec::with_capacity(self.distinct.load(Ordering::Relaxed));
-        for shard in &self.shards {
-            let taken = mem::take(&mut *shard.lock());
-            self.distinct.fetch_sub(taken.len(), Ordering::Relaxed);
-            counts.extend(taken);
-        }
-        Window { start: opened.at, end: now(), counts, trace: opened.trace }
+        // All at once, before anything is done with them, so that the window ends at one moment.
+        let shards = self.shards.iter().map(|shard| mem::take(&mut *shard.lock())).collect();
+        // A clock that was set back leaves the window no length, and a flusher that is late ends it no later than its hour.
+        let end = now.clamp(opened.at, hour_end(opened.at));
+        let window = Window { start: opened.at, end, trace: opened.trace, shards };
+        self.places.close(window.snippets());
+        window
     }
 
-    /// How many distinct snippets wait.
-    pub fn distinct(&self) -> usize {
-        self.distinct.load(Ordering::Relaxed)
+    /// When the open window began.
+    pub fn opened_at(&self) -> DateTime<Utc> {
+        self.opened.lock().at
     }
 
-    /// Returns when so many snippets wait that they had better be sent now.
+    /// How many distinct snippets the open window has.
+    pub fn snippets(&self) -> usize {
+        self.places.open()
+    }
+
+    /// Returns when the open window has so many snippets that it had better be closed now.
     pub async fn many(&self) {
         self.many.notified().await;
+    }
+
+    pub(super) fn places(&self) -> Arc<Places> {
+        self.places.clone()
     }
 
     fn shard(&self, id: &SnippetId) -> &Mutex<HashMap<SnippetId, u64>> {
@@ -100,15 +103,11 @@ impl ViewAggregator {
 
     /// Takes a place for one more snippet, if there is one.
     fn take_place(&self) -> bool {
-        let before = self.distinct.fetch_add(1, Ordering::Relaxed);
-        if before >= self.distinct_max {
-            self.distinct.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        if before + 1 == self.distinct_many {
+        let taken = self.places.take();
+        if taken == Some(self.many_snippets) {
             self.many.notify_one();
         }
-        true
+        taken.is_some()
     }
 
     /// Remembers the caller's trace, if it is the first of the window.
@@ -123,13 +122,6 @@ impl ViewAggregator {
     }
 }
 
-impl Default for ViewAggregator {
-    /// Up to a million snippets, which take about 50 MB; 10,000 are many.
-    fn default() -> Self {
-        Self::new(1_000_000, 10_000)
-    }
-}
-
 impl ViewSink for ViewAggregator {
     fn record(&self, id: &SnippetId) {
         self.note_trace();
@@ -138,7 +130,9 @@ impl ViewSink for ViewAggregator {
             Entry::Vacant(vacant) if self.take_place() => {
                 vacant.insert(1);
             }
-            Entry::Vacant(_) => metrics::counter!("snippets_views_dropped_total").increment(1),
+            Entry::Vacant(_) => {
+                metrics::counter!("snippets_views_dropped_total", "reason" => "bound").increment(1);
+            }
         }
     }
 }
@@ -146,13 +140,23 @@ impl ViewSink for ViewAggregator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
     use std::thread;
 
+    fn counts(window: Window) -> HashMap<SnippetId, u64> {
+        window.into_counts().collect()
+    }
+
     #[test]
-    fn counts_every_view_once_while_windows_are_drained() {
-        let aggregator = ViewAggregator::default();
+    fn counts_every_view_once_while_windows_are_closed() {
+        let aggregator = ViewAggregator::new(1_000, 1_000);
         let ids: Vec<_> = (0..50).map(|_| SnippetId::generate()).collect();
         let mut totals = HashMap::<SnippetId, u64>::new();
+        let mut close = || {
+            for (id, views) in aggregator.close(now()).into_counts() {
+                *totals.entry(id).or_default() += views;
+            }
+        };
         thread::scope(|scope| {
             let recorders: Vec<_> = (0..4)
                 .map(|_| {
@@ -160,36 +164,34 @@ mod tests {
                 })
                 .collect();
             while !recorders.iter().all(thread::ScopedJoinHandle::is_finished) {
-                aggregator
-                    .drain()
-                    .counts
-                    .into_iter()
-                    .for_each(|(id, views)| *totals.entry(id).or_default() += views);
+                close();
             }
         });
-        aggregator.drain().counts.into_iter().for_each(|(id, views)| *totals.entry(id).or_default() += views);
+        close();
         assert_eq!(totals.len(), 50);
         assert!(totals.values().all(|&views| views == 800), "{totals:?}");
-        assert_eq!(aggregator.distinct(), 0);
+        assert_eq!(aggregator.snippets(), 0);
     }
 
     #[test]
-    fn beyond_the_bound_only_known_snippets_are_counted() {
-        let aggregator = ViewAggregator::new(2, 100);
-        let ids: Vec<_> = (0..3).map(|_| SnippetId::generate()).collect();
+    fn at_the_bound_only_snippets_of_the_open_window_are_counted() {
+        let aggregator = ViewAggregator::new(3, 100);
+        let ids: Vec<_> = (0..4).map(|_| SnippetId::generate()).collect();
+        aggregator.record(&ids[0]);
+        let closed = aggregator.close(now());
         for _ in 0..2 {
             for id in &ids {
                 aggregator.record(id);
             }
         }
-        let mut counts = aggregator.drain().counts;
-        counts.sort_unstable();
-        let mut expected = vec![(ids[0], 2), (ids[1], 2)];
-        expected.sort_unstable();
-        assert_eq!(counts, expected);
-        // There is room again.
+        // One place is the closed window's, though the snippet is the same.
+        assert_eq!(counts(aggregator.close(now())), HashMap::from([(ids[0], 2), (ids[1], 2)]));
+        aggregator.record(&ids[3]);
+        assert_eq!(counts(aggregator.close(now())), HashMap::new(), "every place is a closed window's");
+        // Once that is safe there is room again.
+        aggregator.places().free(closed.snippets());
         aggregator.record(&ids[2]);
-        assert_eq!(aggregator.drain().counts, [(ids[2], 1)]);
+        assert_eq!(counts(aggregator.close(now())), HashMap::from([(ids[2], 1)]));
     }
 
     #[tokio::test]
@@ -201,10 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn windows_follow_each_other() {
-        let aggregator = ViewAggregator::default();
-        let first = aggregator.drain();
-        let second = aggregator.drain();
-        assert!(first.start <= first.end && first.end >= second.start && second.start >= first.start);
+    fn windows_follow_each_other_and_end_with_their_hour() {
+        let aggregator = ViewAggregator::new(10, 10);
+        let start: DateTime<Utc> = "2026-11-21T13:59:59.9Z".parse().unwrap();
+        aggregator.close(start);
+        let late = start + TimeDelta::milliseconds(350);
+        let window = aggregator.close(late);
+        assert_eq!((window.start, window.end), (start, start + TimeDelta::milliseconds(100)));
+        let window = aggregator.close(start);
+        assert_eq!((window.start, window.end), (late, late), "the clock was set back");
+        assert_eq!(aggregator.opened_at(), start);
     }
 }
