@@ -201,26 +201,28 @@ pub struct PendingBatch {
 }
 
 /// Why a batch is not known to be safe. It may have arrived all the same.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Nobody took it.
+    /// Nobody took it; it is to be sent again.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
-    /// It was turned down.
-    #[error("the broker refused the batch: {0}")]
+    /// It was turned down for what it is: to send it again is of no use.
+    #[error("the batch was refused: {0}")]
     Refused(String),
 }
 
 /// Hands batches of views over.
 #[async_trait]
 pub trait BatchPublisher: Send + Sync + 'static {
-    /// Returns once the batch is safe.
-    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError>;
+    /// Publishes some batches together. Returns, once each is known to be safe or not, what became of each, in their
+    /// order. A batch that is refused in a way that may be any of several's fault is told to be refused only when it is
+    /// published alone.
+    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>>;
 }
 
 #[async_trait]
 impl<P: BatchPublisher + ?Sized> BatchPublisher for Arc<P> {
-    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError> {
-        (**self).publish(batch).await
+    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
+        (**self).publish(batches).await
     }
 }

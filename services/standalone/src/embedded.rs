@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use counter_worker::adapters::channel::{BatchSender, SendError};
+use futures_util::future::join_all;
 use ratelimit::{Descriptor, Limiter, Mode, Outcome};
 use snippets::{
     adapters::ratelimit::{DOMAIN, subject},
@@ -44,7 +45,14 @@ pub(crate) struct EmbeddedPublisher(pub(crate) BatchSender);
 
 #[async_trait]
 impl BatchPublisher for EmbeddedPublisher {
-    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError> {
+    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
+        // Together, so that the worker can commit them together.
+        join_all(batches.iter().map(|batch| self.send(batch))).await
+    }
+}
+
+impl EmbeddedPublisher {
+    async fn send(&self, batch: &PendingBatch) -> Result<(), PublishError> {
         let sent = self.0.send(batch.payload.clone(), batch.trace.clone()).await;
         sent.map_err(|error| match error {
             SendError::Ended => PublishError::Unavailable(error.to_string()),

@@ -18,6 +18,7 @@ use crate::vhost::{Control, Vhost};
 
 /// The broker's one user, with all permissions on every virtual host.
 pub(crate) const USER: &str = "stack";
+const MEMORY_LIMIT: &str = "1GB";
 
 /// The program to start instead of the installed `rabbitmq-server`, such as one of another version, by its path.
 const PROGRAM: &str = "STACK_RABBITMQ_SERVER";
@@ -95,6 +96,16 @@ impl RabbitMq {
         self.broker.restart().await
     }
 
+    /// Raises the broker's alarm about memory: it takes nothing more from publishers, and tells those who try.
+    pub async fn block_publishers(&self) -> anyhow::Result<()> {
+        self.control.set_memory_limit("0.0").await
+    }
+
+    /// Ends a [`block_publishers`](Self::block_publishers).
+    pub async fn unblock_publishers(&self) -> anyhow::Result<()> {
+        self.control.set_memory_limit(&format!("{{absolute, \"{MEMORY_LIMIT}\"}}")).await
+    }
+
     /// What the broker has logged.
     pub fn log(&self) -> String {
         self.broker.log()
@@ -132,7 +143,7 @@ fn write_configuration(dir: &Path, password: &str, further: &str) -> anyhow::Res
         "default_user = {USER}\n\
          default_pass = {password}\n\
          disk_free_limit.absolute = 1MB\n\
-         vm_memory_high_watermark.absolute = 1GB\n\
+         vm_memory_high_watermark.absolute = {MEMORY_LIMIT}\n\
          raft.wal_max_size_bytes = 67108864\n\
          {further}"
     );

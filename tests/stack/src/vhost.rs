@@ -1,4 +1,4 @@
-//! Virtual hosts, created over the broker's Erlang distribution port.
+//! Virtual hosts and limits, set over the broker's Erlang distribution port.
 
 use std::process::Command;
 
@@ -13,6 +13,18 @@ use crate::unique::unique;
 pub(crate) struct Control {
     pub(crate) addr: String,
     pub(crate) home: String,
+}
+
+impl Control {
+    /// Sets the memory from which on the broker blocks publishers, in Erlang's words.
+    pub(crate) async fn set_memory_limit(&self, limit: &str) -> anyhow::Result<()> {
+        let call = format!("ok = vm_memory_monitor:set_vm_memory_high_watermark({limit}), set.\n");
+        let answer = run_with_input(erl_call(self)?, &call).await.context("cannot set the memory limit")?;
+        if !answer.contains("{ok, set}") {
+            bail!("cannot set the memory limit: the broker answered {answer}");
+        }
+        Ok(())
+    }
 }
 
 /// A virtual host of its own. It goes away with its broker.

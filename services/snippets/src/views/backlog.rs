@@ -28,16 +28,13 @@ impl Backlog {
         }
     }
 
-    /// The oldest batch; waits for one. It stays here.
-    pub(super) async fn oldest(&self) -> PendingBatch {
+    /// The oldest batches, up to `max`; waits for one. They stay here.
+    pub(super) async fn oldest(&self, max: usize) -> Vec<PendingBatch> {
         let mut held = self.held.subscribe();
-        loop {
-            // The sender of the channel is ours, so this can't fail.
-            if let Ok(held) = held.wait_for(|held| !held.is_empty()).await
-                && let Some(batch) = held.front()
-            {
-                return batch.pending.clone();
-            }
+        match held.wait_for(|held| !held.is_empty()).await {
+            Ok(held) => held.iter().take(max).map(|batch| batch.pending.clone()).collect(),
+            // Without a sender; but that is ours.
+            Err(_) => Vec::new(),
         }
     }
 

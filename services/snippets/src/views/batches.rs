@@ -35,6 +35,8 @@ pub(super) struct Batch {
     pub(super) pending: PendingBatch,
     /// How many snippets it counts.
     pub(super) snippets: usize,
+    /// All its views.
+    pub(super) views: u64,
 }
 
 /// Makes batches of a window; none, if it is empty.
@@ -57,8 +59,9 @@ pub(super) fn batches(window: Window, publisher: &str, limits: BatchLimits) -> V
 
 fn batch(empty: &ViewBatch, counts: Vec<ViewCount>, trace: Vec<(String, String)>) -> Batch {
     let (id, snippets) = (Uuid::now_v7(), counts.len());
+    let views = counts.iter().fold(0, |sum: u64, count| sum.saturating_add(count.views));
     let batch = ViewBatch { batch_id: id.to_string(), counts, ..empty.clone() };
-    Batch { pending: PendingBatch { id, payload: batch.encode_to_vec().into(), trace }, snippets }
+    Batch { pending: PendingBatch { id, payload: batch.encode_to_vec().into(), trace }, snippets, views }
 }
 
 /// Cuts counts into parts that keep to the limits.

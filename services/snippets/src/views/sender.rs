@@ -8,6 +8,8 @@ use super::{backlog::Backlog, flusher::Options};
 use crate::ports::{BatchPublisher, PendingBatch, PublishError};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// A broker confirms many batches in little more than the time of one: a backlog of small ones goes about ten times as fast.
+const TOGETHER_MAX: usize = 16;
 
 /// Publishes what is in the backlog.
 #[derive(Debug)]
@@ -16,6 +18,9 @@ pub(super) struct BatchSender<P> {
     backlog: Arc<Backlog>,
     publish_timeout: Duration,
     backoff_max: Duration,
+    /// How many batches the next try is about. One, after a failure: what is wrong with a batch is told only when it comes
+    /// alone, so that none can hold up the others for ever. Then twice as many each time.
+    together: usize,
     failures: u32,
 }
 
@@ -23,40 +28,70 @@ impl<P: BatchPublisher> BatchSender<P> {
     /// Sends what is in `backlog` through `publisher`.
     pub(super) fn new(publisher: P, backlog: Arc<Backlog>, options: &Options) -> Self {
         let Options { publish_timeout, backoff_max, .. } = *options;
-        Self { publisher, backlog, publish_timeout, backoff_max, failures: 0 }
+        Self { publisher, backlog, publish_timeout, backoff_max, together: 1, failures: 0 }
     }
 
     /// Sends for ever. Cancelling it loses nothing.
     pub(super) async fn run(&mut self) {
         loop {
-            let batch = self.backlog.oldest().await;
-            match self.publish(&batch).await {
-                Ok(()) => self.confirmed(&batch),
-                Err(error) => self.failed(&error).await,
+            let batches = self.backlog.oldest(self.together).await;
+            let outcomes = self.publish(&batches).await;
+            match self.settle(&batches, outcomes) {
+                None => self.went_on(),
+                Some(why) => self.failed(&why).await,
             }
         }
     }
 
-    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError> {
-        let publishing = self.publisher.publish(batch);
-        let elapsed = |_| PublishError::Unavailable("it took too long".to_owned());
-        timeout(self.publish_timeout, publishing).await.map_err(elapsed)?
+    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
+        let publishing = self.publisher.publish(batches);
+        let elapsed = || PublishError::Unavailable("it took too long".to_owned());
+        let published = timeout(self.publish_timeout, publishing).await;
+        published.unwrap_or_else(|_| vec![Err(elapsed()); batches.len()])
     }
 
-    fn confirmed(&mut self, batch: &PendingBatch) {
-        self.backlog.remove(batch.id);
-        metrics::counter!("snippets_view_batches_total", "outcome" => "confirmed").increment(1);
+    /// Forgets what is safe, and what never will be. Returns why a batch has to be sent again, if one has to.
+    fn settle(&self, batches: &[PendingBatch], outcomes: Vec<Result<(), PublishError>>) -> Option<String> {
+        let mut unavailable = None;
+        for (batch, outcome) in batches.iter().zip(outcomes) {
+            let outcome = match outcome {
+                Ok(()) => {
+                    self.backlog.remove(batch.id);
+                    "confirmed"
+                }
+                Err(PublishError::Refused(why)) => {
+                    self.refused(batch, &why);
+                    "refused"
+                }
+                Err(PublishError::Unavailable(why)) => {
+                    unavailable.get_or_insert(why);
+                    "failed"
+                }
+            };
+            metrics::counter!("snippets_view_batches_total", "outcome" => outcome).increment(1);
+        }
+        unavailable
+    }
+
+    fn refused(&self, batch: &PendingBatch, why: &str) {
+        let views = self.backlog.remove(batch.id).map_or(0, |batch| batch.views);
+        tracing::error!(batch_id = %batch.id, views, error = why, "a batch of views was refused and is dropped");
+        metrics::counter!("snippets_views_dropped_total", "reason" => "refused").increment(views);
+    }
+
+    fn went_on(&mut self) {
+        self.together = TOGETHER_MAX.min(2 * self.together);
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "views are being sent again");
             self.failures = 0;
         }
     }
 
-    async fn failed(&mut self, error: &PublishError) {
-        metrics::counter!("snippets_view_batches_total", "outcome" => "failed").increment(1);
+    async fn failed(&mut self, why: &str) {
         if self.failures == 0 {
-            tracing::warn!(%error, "views can't be sent and are held");
+            tracing::warn!(error = why, "views can't be sent and are held");
         }
+        self.together = 1;
         // Any number of doublings beyond the sixteenth is longer than the longest wait.
         let backoff = BACKOFF_MIN * 2_u32.pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);

@@ -1,6 +1,11 @@
 //! The way of views from the aggregator through the flusher to a publisher.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,9 +25,12 @@ use crate::{
     ports::{BatchPublisher, PendingBatch, PublishError, ViewSink as _},
 };
 
-/// Takes every batch down; says that it is safe only while `up`.
+/// Takes every batch down; says that it is safe only while `up`. A batch that counts a poisonous snippet spoils those that come
+/// with it, and is refused once it comes alone.
 #[derive(Clone)]
 struct Recorder {
+    poison: Arc<Mutex<HashSet<String>>>,
+    safe: Arc<Mutex<HashSet<Uuid>>>,
     seen: Arc<Mutex<Vec<(Uuid, ViewBatch)>>>,
     tries: watch::Sender<usize>,
     up: watch::Sender<bool>,
@@ -30,7 +38,13 @@ struct Recorder {
 
 impl Recorder {
     fn new(up: bool) -> Self {
-        Self { seen: Arc::default(), tries: watch::Sender::new(0), up: watch::Sender::new(up) }
+        Self {
+            poison: Arc::default(),
+            safe: Arc::default(),
+            seen: Arc::default(),
+            tries: watch::Sender::new(0),
+            up: watch::Sender::new(up),
+        }
     }
 
     async fn tried(&self, tries: usize) {
@@ -56,12 +70,24 @@ impl Recorder {
 
 #[async_trait]
 impl BatchPublisher for Recorder {
-    async fn publish(&self, batch: &PendingBatch) -> Result<(), PublishError> {
-        let decoded = ViewBatch::decode(batch.payload.clone()).unwrap();
-        assert_eq!(decoded.batch_id, batch.id.to_string());
-        self.seen.lock().push((batch.id, decoded));
-        self.tries.send_modify(|tries| *tries += 1);
-        if *self.up.borrow() { Ok(()) } else { Err(PublishError::Unavailable("down".to_owned())) }
+    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
+        let mut poisoned = false;
+        for batch in batches {
+            let decoded = ViewBatch::decode(batch.payload.clone()).unwrap();
+            assert_eq!(decoded.batch_id, batch.id.to_string());
+            poisoned |= decoded.counts.iter().any(|count| self.poison.lock().contains(&count.snippet_id));
+            self.seen.lock().push((batch.id, decoded));
+        }
+        let outcome = match (*self.up.borrow(), poisoned) {
+            (true, false) => Ok(()),
+            (true, true) if batches.len() == 1 => Err(PublishError::Refused("poison".to_owned())),
+            _ => Err(PublishError::Unavailable("down".to_owned())),
+        };
+        if outcome.is_ok() {
+            self.safe.lock().extend(batches.iter().map(|batch| batch.id));
+        }
+        self.tries.send_modify(|tries| *tries += batches.len());
+        vec![outcome; batches.len()]
     }
 }
 
@@ -189,6 +215,28 @@ async fn closed_windows_and_the_open_one_share_the_bound() {
     let expected = [(0, 1), (1, 1), (2, 2), (3, 1)].map(|(id, views)| (ids[id].to_string(), views));
     assert_eq!(scene.recorder.totals(), HashMap::from(expected));
     assert_eq!(scene.aggregator.places().closed(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_dropped_and_holds_up_nothing_else() {
+    let (scene, ids) = (Scene::new(true, 100), ids(64));
+    for id in &ids {
+        scene.view(id);
+    }
+    scene.recorder.poison.lock().extend([ids[7].to_string(), ids[40].to_string()]);
+    let script = async {
+        let places = scene.aggregator.places();
+        while places.open() + places.closed() > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    scene.play(script).await;
+    let safe = scene.recorder.safe.lock().clone();
+    let refused: Vec<_> =
+        scene.recorder.seen.lock().iter().filter(|(id, _)| !safe.contains(id)).cloned().collect();
+    let refused_ids: HashSet<_> = refused.iter().map(|(id, _)| *id).collect();
+    assert_eq!((safe.len(), refused_ids.len()), (30, 2));
+    assert!(refused.len() < 20, "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
