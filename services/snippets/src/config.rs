@@ -10,12 +10,14 @@ use chassis::{
 use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{domain::KeyHash, grpc::TrustedProxies};
+use crate::{domain::KeyHash, grpc::TrustedProxies, views::SpoolOptions};
 
 /// A bootstrap key shorter than this could be guessed.
 const BOOTSTRAP_KEY_BYTES_MIN: usize = 16;
 /// The most that `VIEWS_PENDING_MAX` may be: some 50 GB.
 const VIEWS_PENDING_MAX: u64 = 1_000_000_000;
+/// A spool has room for some batches of the largest size at least.
+const VIEW_SPOOL_BYTES_MIN: u64 = 1024 * 1024;
 
 /// The snippets service: stores and shares text snippets.
 #[derive(Debug, Parser)]
@@ -64,6 +66,12 @@ pub struct ApiArgs {
     /// Snippets whose views wait in memory at most; those of further ones are dropped, and metered.
     #[arg(long, env = "VIEWS_PENDING_MAX", default_value = "1000000")]
     pub views_pending_max: String,
+    /// Folder in which counted views wait on disk to be sent, one for each process; unset: they wait in memory alone.
+    #[arg(long, env = "VIEW_SPOOL_DIR", default_value = "")]
+    pub view_spool_dir: String,
+    /// Bytes that the files in it take at most; beyond, views wait in memory.
+    #[arg(long, env = "VIEW_SPOOL_MAX_BYTES", default_value = "1073741824")]
+    pub view_spool_max_bytes: String,
 }
 
 /// The flags of `serve`.
@@ -116,6 +124,8 @@ pub struct ApiConfig {
     pub views_flush_interval: Duration,
     /// Snippets whose views wait in memory at most.
     pub views_pending_max: usize,
+    /// Where they wait on disk, if they do.
+    pub view_spool: Option<SpoolOptions>,
 }
 
 /// [`ServeArgs`], validated.
@@ -211,11 +221,22 @@ impl ApiArgs {
         let views_flush_interval = problems.duration("VIEWS_FLUSH_INTERVAL", &self.views_flush_interval);
         let views_pending_max =
             problems.within("VIEWS_PENDING_MAX", &self.views_pending_max, 1, VIEWS_PENDING_MAX);
+        let bytes_max = problems.within(
+            "VIEW_SPOOL_MAX_BYTES",
+            &self.view_spool_max_bytes,
+            VIEW_SPOOL_BYTES_MIN,
+            u64::MAX,
+        );
+        let view_spool = bytes_max.map(|bytes_max| {
+            let dir = Some(&self.view_spool_dir).filter(|dir| !dir.is_empty());
+            dir.map(|dir| SpoolOptions { dir: dir.into(), bytes_max })
+        });
         Some(ApiConfig {
             bootstrap_admin: (!key.is_empty()).then(|| KeyHash::of(key)),
             trusted_proxies: trusted_proxies?,
             views_flush_interval: views_flush_interval?,
             views_pending_max: usize::try_from(views_pending_max?).ok()?,
+            view_spool: view_spool?,
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     config::ApiConfig,
     grpc::Api,
     ports::{AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, ViewTotals},
-    views::{self, ViewAggregator, ViewCounts, ViewFlusher},
+    views::{self, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
 };
 
 #[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
@@ -49,13 +49,21 @@ pub fn cached(
 }
 
 /// The API over these backends; what counts and publishes views is started in the background.
-pub fn build(backends: Backends, config: ApiConfig, background: &mut Background) -> Router {
+///
+/// # Errors
+/// When views are to be spooled, and the spool can't be used.
+pub fn build(
+    backends: Backends,
+    config: ApiConfig,
+    background: &mut Background,
+) -> Result<Router, OpenSpoolError> {
+    let spool = config.view_spool.as_ref().map(Spool::open).transpose()?;
     let views = Arc::new(ViewAggregator::new(config.views_pending_max, MANY_SNIPPETS));
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
     // Only for people who read the queue; batches are told apart by their ids.
     let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
     options.interval = config.views_flush_interval;
-    let flusher = ViewFlusher::new(views.clone(), backends.publisher, options);
+    let flusher = ViewFlusher::new(views.clone(), spool, backends.publisher, options);
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
     background.start("view flusher", |stop| flusher.run(stop));
@@ -68,5 +76,5 @@ pub fn build(backends: Backends, config: ApiConfig, background: &mut Background)
         bootstrap_admin: config.bootstrap_admin,
         trusted_proxies: config.trusted_proxies,
     };
-    api.routes()
+    Ok(api.routes())
 }

@@ -63,7 +63,7 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
         publisher: Arc::new(EmbeddedPublisher(sender)),
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };
-    let routes = snippets::startup::build(backends, api, &mut background);
+    let routes = snippets::startup::build(backends, api, &mut background)?;
     let routes = routes
         .reset_fallback()
         .merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());

@@ -44,7 +44,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let telemetry = Telemetry::install("snippets", config.telemetry)?;
     let bound = Bound::bind(config.server).await?;
-    let app = Dependencies::new(&config.backends)?.into_app(config.api);
+    let app = Dependencies::new(&config.backends)?.into_app(config.api)?;
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -72,7 +72,7 @@ impl Dependencies {
         })
     }
 
-    fn into_app(self, api: ApiConfig) -> App {
+    fn into_app(self, api: ApiConfig) -> anyhow::Result<App> {
         let mut background = Background::default();
         let health = self.health();
         let publisher = self.publisher.clone();
@@ -85,8 +85,8 @@ impl Dependencies {
             publisher: self.publisher,
             limiter: Arc::new(ratelimit::limiter(self.ratelimit, self.ratelimit_timeout)),
         };
-        let routes = build(backends, api, &mut background);
-        App { error_domain: "snippets", routes, health, background }
+        let routes = build(backends, api, &mut background)?;
+        Ok(App { error_domain: "snippets", routes, health, background })
     }
 
     fn health(&self) -> Health {

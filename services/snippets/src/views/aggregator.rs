@@ -153,7 +153,9 @@ mod tests {
         let ids: Vec<_> = (0..50).map(|_| SnippetId::generate()).collect();
         let mut totals = HashMap::<SnippetId, u64>::new();
         let mut close = || {
-            for (id, views) in aggregator.close(now()).into_counts() {
+            let window = aggregator.close(now());
+            aggregator.places.free(window.snippets());
+            for (id, views) in window.into_counts() {
                 *totals.entry(id).or_default() += views;
             }
         };

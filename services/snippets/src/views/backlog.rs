@@ -1,64 +1,221 @@
 //! The batches of closed windows, until they are safe.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{batches::Batch, places::Places};
-use crate::ports::PendingBatch;
+use super::{
+    batches::Batch,
+    places::Places,
+    spool::{Spool, Spooled},
+};
 
-/// Holds batches, oldest first, with the places of their snippets.
+/// Knows where each batch waits: in memory, where its snippets have their places, or in the spool, if there is one.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    held: watch::Sender<VecDeque<Batch>>,
+    state: watch::Sender<State>,
     places: Arc<Places>,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    /// In memory, oldest first.
+    held: VecDeque<Batch>,
+    /// On disk, oldest first, and older than those in memory.
+    spooled: VecDeque<Spooled>,
+    /// On disk and safe: to be removed.
+    removable: Vec<Spooled>,
+    /// What all files take.
+    spool_bytes: u64,
+    /// What they may take; 0 without a spool.
+    spool_bytes_max: u64,
+    /// Whether what is in memory is written to disk before it is sent. It is not, while the disk fails.
+    is_spooling: bool,
+    /// Whether the last try to send something failed.
+    is_stuck: bool,
+}
+
+/// A batch whose turn it is to be sent.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Here it is.
+    Held(Batch),
+    /// It is on disk.
+    Spooled(Uuid),
+}
+
+/// What is to be done on disk next.
+#[derive(Debug)]
+pub(super) enum DiskWork {
+    /// These are safe.
+    Remove(Vec<Spooled>),
+    /// These are to be written before they are sent. None, if the next would not fit.
+    Write(Vec<Batch>),
+}
+
 impl Backlog {
-    /// An empty backlog, whose snippets have their places among these.
-    pub(super) fn new(places: Arc<Places>) -> Self {
-        Self { held: watch::Sender::default(), places }
+    /// A backlog of what is found in `spool`. Snippets of batches in memory have their places among these.
+    pub(super) fn new(places: Arc<Places>, spool: Option<&mut Spool>) -> Self {
+        let state = spool.map_or_else(State::default, |spool| {
+            let spooled = VecDeque::from(spool.found());
+            let spool_bytes = spooled.iter().map(|batch| batch.bytes).sum();
+            State {
+                spooled,
+                spool_bytes,
+                spool_bytes_max: spool.bytes_max(),
+                is_spooling: true,
+                ..State::default()
+            }
+        });
+        Self { state: watch::Sender::new(state), places }
     }
 
     /// Adds the batches of a window that was closed.
     pub(super) fn add(&self, batches: Vec<Batch>) {
         if !batches.is_empty() {
-            self.held.send_modify(|held| held.extend(batches));
+            self.state.send_modify(|state| state.held.extend(batches));
         }
     }
 
-    /// The oldest batches, up to `max`; waits for one. They stay here.
-    pub(super) async fn oldest(&self, max: usize) -> Vec<PendingBatch> {
-        let mut held = self.held.subscribe();
-        match held.wait_for(|held| !held.is_empty()).await {
-            Ok(held) => held.iter().take(max).map(|batch| batch.pending.clone()).collect(),
-            // Without a sender; but that is ours.
-            Err(_) => Vec::new(),
-        }
+    /// The oldest batches that may be sent, up to `max`; waits for one. They stay here.
+    pub(super) async fn oldest(&self, max: usize) -> Vec<Waiting> {
+        self.when(|state| state.sendable().next().is_some(), |state| state.sendable().take(max).collect())
+            .await
     }
 
-    /// Forgets a batch, if it is here.
-    pub(super) fn remove(&self, id: Uuid) -> Option<Batch> {
-        let mut removed = None;
-        self.held.send_modify(|held| {
-            let at = held.iter().position(|batch| batch.pending.id == id);
-            removed = at.and_then(|at| held.remove(at));
+    /// Notes that a batch is safe, or never will be.
+    pub(super) fn settle(&self, id: Uuid) {
+        self.modify(|state, places| state.settle(id, places));
+    }
+
+    /// Forgets a batch whose file is not there any more, or is not one.
+    pub(super) fn forget(&self, id: Uuid) {
+        self.modify(|state, _| {
+            if let Some(batch) = remove(&mut state.spooled, |batch| batch.id == id) {
+                state.spool_bytes -= batch.bytes;
+            }
         });
-        if let Some(batch) = &removed {
-            self.places.free(batch.snippets);
+    }
+
+    /// Lets all others go before a batch that can't be read now.
+    pub(super) fn postpone(&self, id: Uuid) {
+        self.modify(|state, _| {
+            let batch = remove(&mut state.spooled, |batch| batch.id == id);
+            state.spooled.extend(batch);
+        });
+    }
+
+    /// Notes whether sending works.
+    pub(super) fn sending(&self, works: bool) {
+        self.state.send_if_modified(|state| mem::replace(&mut state.is_stuck, !works) == works);
+    }
+
+    /// What is to be done on disk next, for up to `max` batches; waits for it.
+    pub(super) async fn disk_work(&self, max: usize) -> DiskWork {
+        self.when(State::has_disk_work, |state| state.disk_work(max)).await
+    }
+
+    /// Notes that these are on disk for good.
+    pub(super) fn written(&self, ids: &[Spooled]) {
+        self.modify(|state, places| {
+            for file in ids {
+                state.spool_bytes += file.bytes;
+                match remove(&mut state.held, |batch| batch.pending.id == file.id) {
+                    Some(batch) => {
+                        places.free(batch.snippets);
+                        state.spooled.push_back(*file);
+                    }
+                    // It was sent meanwhile.
+                    None => state.removable.push(*file),
+                }
+            }
+        });
+    }
+
+    /// Notes that these are on disk no more.
+    pub(super) fn removed(&self, batches: &[Spooled]) {
+        self.modify(|state, _| {
+            state.removable.retain(|batch| !batches.contains(batch));
+            state.spool_bytes -= batches.iter().map(|batch| batch.bytes).sum::<u64>();
+        });
+    }
+
+    /// Notes whether the disk works. What is in memory is sent from there while it does not.
+    pub(super) fn spooling(&self, works: bool) {
+        self.state.send_if_modified(|state| mem::replace(&mut state.is_spooling, works) != works);
+    }
+
+    /// Whether no batch is in memory.
+    pub(super) fn memory_is_free(&self) -> bool {
+        self.state.borrow().held.is_empty()
+    }
+
+    /// How many batches are in memory, and how many on disk.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let state = self.state.borrow();
+        (state.held.len(), state.spooled.len())
+    }
+
+    /// Returns once nothing is left to do that can be done: every batch is safe, or on disk while nothing can be sent.
+    pub(super) async fn finished(&self) {
+        let is_finished = |state: &State| {
+            let is_sent = state.spooled.is_empty() && state.removable.is_empty();
+            state.held.is_empty() && (is_sent || state.is_stuck)
+        };
+        self.when(is_finished, |_| ()).await;
+    }
+
+    fn modify(&self, change: impl FnOnce(&mut State, &Places)) {
+        self.state.send_modify(|state| change(state, &self.places));
+    }
+
+    async fn when<T>(&self, is_so: impl FnMut(&State) -> bool, get: impl FnOnce(&State) -> T) -> T {
+        let got = self.state.subscribe().wait_for(is_so).await.map(|state| get(&state));
+        match got {
+            Ok(got) => got,
+            // Without a sender; but that is ours, so it does not happen.
+            Err(_) => std::future::pending().await,
         }
-        removed
+    }
+}
+
+impl State {
+    /// While the disk fails what is in memory goes first, as the rest may not be readable.
+    fn sendable(&self) -> impl Iterator<Item = Waiting> {
+        let held = (!self.is_spooling).then_some(&self.held).into_iter().flatten();
+        let held = held.map(|batch| Waiting::Held(batch.clone()));
+        held.chain(self.spooled.iter().map(|batch| Waiting::Spooled(batch.id)))
     }
 
-    /// How many batches are here.
-    pub(super) fn len(&self) -> usize {
-        self.held.borrow().len()
+    fn settle(&mut self, id: Uuid, places: &Places) {
+        if let Some(batch) = remove(&mut self.held, |batch| batch.pending.id == id) {
+            places.free(batch.snippets);
+        } else if let Some(batch) = remove(&mut self.spooled, |batch| batch.id == id) {
+            self.removable.push(batch);
+        }
     }
 
-    /// Returns once every batch is safe.
-    pub(super) async fn emptied(&self) {
-        // It fails only without a sender, which is ours.
-        let _ = self.held.subscribe().wait_for(VecDeque::is_empty).await;
+    fn has_disk_work(&self) -> bool {
+        self.spool_bytes_max > 0 && !(self.removable.is_empty() && self.held.is_empty())
     }
+
+    /// First what makes room.
+    fn disk_work(&self, max: usize) -> DiskWork {
+        if !self.removable.is_empty() {
+            return DiskWork::Remove(self.removable.iter().take(max).copied().collect());
+        }
+        let mut bytes = self.spool_bytes;
+        let fits = |batch: &&Batch| {
+            bytes += Spooled::of(batch).bytes;
+            bytes <= self.spool_bytes_max
+        };
+        DiskWork::Write(self.held.iter().take(max).take_while(fits).cloned().collect())
+    }
+}
+
+/// Takes out the first that is meant; it is near the front.
+fn remove<T>(queue: &mut VecDeque<T>, is_meant: impl FnMut(&T) -> bool) -> Option<T> {
+    let at = queue.iter().position(is_meant)?;
+    queue.remove(at)
 }

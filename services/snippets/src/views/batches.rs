@@ -39,6 +39,14 @@ pub(super) struct Batch {
     pub(super) views: u64,
 }
 
+impl Batch {
+    /// A batch to be sent, and what is in it.
+    pub(super) fn new(pending: PendingBatch, batch: &ViewBatch) -> Self {
+        let views = batch.counts.iter().fold(0, |sum: u64, count| sum.saturating_add(count.views));
+        Self { pending, snippets: batch.counts.len(), views }
+    }
+}
+
 /// Makes batches of a window; none, if it is empty.
 pub(super) fn batches(window: Window, publisher: &str, limits: BatchLimits) -> Vec<Batch> {
     let mut trace = Vec::new();
@@ -58,10 +66,9 @@ pub(super) fn batches(window: Window, publisher: &str, limits: BatchLimits) -> V
 }
 
 fn batch(empty: &ViewBatch, counts: Vec<ViewCount>, trace: Vec<(String, String)>) -> Batch {
-    let (id, snippets) = (Uuid::now_v7(), counts.len());
-    let views = counts.iter().fold(0, |sum: u64, count| sum.saturating_add(count.views));
+    let id = Uuid::now_v7();
     let batch = ViewBatch { batch_id: id.to_string(), counts, ..empty.clone() };
-    Batch { pending: PendingBatch { id, payload: batch.encode_to_vec().into(), trace }, snippets, views }
+    Batch::new(PendingBatch { id, payload: batch.encode_to_vec().into(), trace }, &batch)
 }
 
 /// Cuts counts into parts that keep to the limits.

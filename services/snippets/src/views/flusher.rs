@@ -10,7 +10,10 @@ use super::{
     aggregator::ViewAggregator,
     backlog::Backlog,
     batches::{BatchLimits, batches},
+    keeper::SpoolKeeper,
+    reader::BatchReader,
     sender::BatchSender,
+    spool::Spool,
     window::hour_end,
 };
 use crate::{domain::now, ports::BatchPublisher};
@@ -52,56 +55,73 @@ impl Options {
 
 /// Turns windows of views into batches and has them published.
 ///
-/// A window is closed at the interval once every batch of those before is safe: while the broker is away the open one
-/// goes on counting, which takes the least memory. It is closed at the end of its UTC hour in any case, so that every view
-/// is told with the hour it was counted in.
+/// A window is closed at the interval once no batch of those before is in memory. Without a spool that is when all are
+/// safe: while the broker is away the open window goes on counting, which takes the least memory. With one it is when they
+/// are on disk. A window is closed at the end of its UTC hour in any case, so that every view is told with the hour it was
+/// counted in.
 #[derive(Debug)]
 pub struct ViewFlusher<P> {
     aggregator: Arc<ViewAggregator>,
     backlog: Arc<Backlog>,
+    keeper: SpoolKeeper,
     sender: BatchSender<P>,
     options: Options,
 }
 
 impl<P: BatchPublisher> ViewFlusher<P> {
-    /// Flushes `aggregator` through `publisher`.
-    pub fn new(aggregator: Arc<ViewAggregator>, publisher: P, options: Options) -> Self {
-        let backlog = Arc::new(Backlog::new(aggregator.places()));
-        let sender = BatchSender::new(publisher, backlog.clone(), &options);
-        Self { aggregator, backlog, sender, options }
+    /// Flushes `aggregator` through `publisher`, by way of `spool`, if there is one. What is found there is sent first.
+    pub fn new(
+        aggregator: Arc<ViewAggregator>,
+        mut spool: Option<Spool>,
+        publisher: P,
+        options: Options,
+    ) -> Self {
+        let backlog = Arc::new(Backlog::new(aggregator.places(), spool.as_mut()));
+        let spool = spool.map(Arc::new);
+        let reader = BatchReader::new(spool.clone(), backlog.clone());
+        let keeper = SpoolKeeper::new(spool, backlog.clone());
+        let sender = BatchSender::new(publisher, backlog.clone(), reader, &options);
+        Self { aggregator, backlog, keeper, sender, options }
     }
 
-    /// Flushes until stopped, then flushes what is left. A killed process loses what it holds.
+    /// Flushes until stopped, then flushes what is left. A killed process loses what is in memory.
     pub async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(self.work()).await;
         let stop_timeout = self.options.stop_timeout;
         if timeout(stop_timeout, self.finish()).await.is_err() {
-            let (batches, snippets) = (self.backlog.len(), self.aggregator.snippets());
+            tracing::warn!("not all views could be sent in time");
+        }
+        let ((batches, spooled), snippets) = (self.backlog.len(), self.aggregator.snippets());
+        if spooled > 0 {
+            tracing::info!(batches = spooled, "views wait in the spool");
+        }
+        if batches > 0 || snippets > 0 {
             tracing::error!(batches, snippets, "views are lost: they could not be sent in time");
         }
     }
 
     /// Never ends. Cancelling it loses nothing: a batch stays in the backlog until it is safe.
     async fn work(&mut self) {
-        let Self { aggregator, backlog, sender, options } = self;
+        let Self { aggregator, backlog, keeper, sender, options } = self;
         let windows = async {
             loop {
-                if window_ended(aggregator, options).await == Ended::Hour || backlog.len() == 0 {
+                if window_ended(aggregator, options).await == Ended::Hour || backlog.memory_is_free() {
                     close_window(aggregator, backlog, options);
                 }
             }
         };
-        tokio::join!(windows, sender.run());
+        tokio::join!(windows, keeper.run(), sender.run());
     }
 
     async fn finish(&mut self) {
+        let Self { aggregator, backlog, keeper, sender, options } = self;
         loop {
-            close_window(&self.aggregator, &self.backlog, &self.options);
+            close_window(aggregator, backlog, options);
             tokio::select! {
-                () = self.sender.run() => {}
-                () = self.backlog.emptied() => {}
+                ((), ()) = async { tokio::join!(keeper.run(), sender.run()) } => {}
+                () = backlog.finished() => {}
             }
-            if self.aggregator.snippets() == 0 {
+            if aggregator.snippets() == 0 {
                 return;
             }
         }

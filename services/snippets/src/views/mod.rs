@@ -1,21 +1,25 @@
 //! Counting views: in memory on the request path, in batches to the counter worker, and back as totals.
 //!
 //! A view is added to the open window of the [`ViewAggregator`]. The [`ViewFlusher`] closes windows and makes batches of
-//! them, which wait in a backlog until the broker has confirmed them.
+//! them, which wait in a backlog until the broker has confirmed them: in memory, or on disk in a [`Spool`].
 
 mod aggregator;
 mod backlog;
 mod batches;
 mod counts;
 mod flusher;
+mod keeper;
 mod places;
+mod reader;
 mod sender;
+mod spool;
 mod window;
 
 pub use aggregator::ViewAggregator;
 pub use batches::BatchLimits;
 pub use counts::ViewCounts;
 pub use flusher::{Options, ViewFlusher};
+pub use spool::{OpenSpoolError, Spool, SpoolOptions};
 pub use window::Window;
 
 #[cfg(test)]

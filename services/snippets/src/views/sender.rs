@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{backlog::Backlog, flusher::Options};
-use crate::ports::{BatchPublisher, PendingBatch, PublishError};
+use super::{backlog::Backlog, batches::Batch, flusher::Options, reader::BatchReader};
+use crate::ports::{BatchPublisher, PublishError};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// A broker confirms many batches in little more than the time of one: a backlog of small ones goes about ten times as fast.
@@ -16,6 +16,7 @@ const TOGETHER_MAX: usize = 16;
 pub(super) struct BatchSender<P> {
     publisher: P,
     backlog: Arc<Backlog>,
+    reader: BatchReader,
     publish_timeout: Duration,
     backoff_max: Duration,
     /// How many batches the next try is about. One, after a failure: what is wrong with a batch is told only when it comes
@@ -25,38 +26,35 @@ pub(super) struct BatchSender<P> {
 }
 
 impl<P: BatchPublisher> BatchSender<P> {
-    /// Sends what is in `backlog` through `publisher`.
-    pub(super) fn new(publisher: P, backlog: Arc<Backlog>, options: &Options) -> Self {
+    /// Sends what is in `backlog`, as `reader` reads it, through `publisher`.
+    pub(super) fn new(publisher: P, backlog: Arc<Backlog>, reader: BatchReader, options: &Options) -> Self {
         let Options { publish_timeout, backoff_max, .. } = *options;
-        Self { publisher, backlog, publish_timeout, backoff_max, together: 1, failures: 0 }
+        Self { publisher, backlog, reader, publish_timeout, backoff_max, together: 1, failures: 0 }
     }
 
     /// Sends for ever. Cancelling it loses nothing.
     pub(super) async fn run(&mut self) {
         loop {
-            let batches = self.backlog.oldest(self.together).await;
-            let outcomes = self.publish(&batches).await;
-            match self.settle(&batches, outcomes) {
+            let waiting = self.backlog.oldest(self.together).await;
+            let read = self.reader.read(waiting).await;
+            let unavailable = self.send(&read.batches).await;
+            match unavailable.or(read.failed) {
                 None => self.went_on(),
                 Some(why) => self.failed(&why).await,
             }
         }
     }
 
-    async fn publish(&self, batches: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
-        let publishing = self.publisher.publish(batches);
-        let elapsed = || PublishError::Unavailable("it took too long".to_owned());
-        let published = timeout(self.publish_timeout, publishing).await;
-        published.unwrap_or_else(|_| vec![Err(elapsed()); batches.len()])
-    }
-
-    /// Forgets what is safe, and what never will be. Returns why a batch has to be sent again, if one has to.
-    fn settle(&self, batches: &[PendingBatch], outcomes: Vec<Result<(), PublishError>>) -> Option<String> {
+    /// Sends a group, and forgets what is safe or never will be. Returns why a batch has to be sent again, if one has to.
+    async fn send(&self, batches: &[Batch]) -> Option<String> {
+        if batches.is_empty() {
+            return None;
+        }
         let mut unavailable = None;
-        for (batch, outcome) in batches.iter().zip(outcomes) {
+        for (batch, outcome) in batches.iter().zip(self.publish(batches).await) {
             let outcome = match outcome {
                 Ok(()) => {
-                    self.backlog.remove(batch.id);
+                    self.backlog.settle(batch.pending.id);
                     "confirmed"
                 }
                 Err(PublishError::Refused(why)) => {
@@ -73,14 +71,23 @@ impl<P: BatchPublisher> BatchSender<P> {
         unavailable
     }
 
-    fn refused(&self, batch: &PendingBatch, why: &str) {
-        let views = self.backlog.remove(batch.id).map_or(0, |batch| batch.views);
-        tracing::error!(batch_id = %batch.id, views, error = why, "a batch of views was refused and is dropped");
+    async fn publish(&self, batches: &[Batch]) -> Vec<Result<(), PublishError>> {
+        let pending: Vec<_> = batches.iter().map(|batch| batch.pending.clone()).collect();
+        let elapsed = || PublishError::Unavailable("it took too long".to_owned());
+        let published = timeout(self.publish_timeout, self.publisher.publish(&pending)).await;
+        published.unwrap_or_else(|_| vec![Err(elapsed()); batches.len()])
+    }
+
+    fn refused(&self, batch: &Batch, why: &str) {
+        let (id, views) = (batch.pending.id, batch.views);
+        tracing::error!(batch_id = %id, views, error = why, "a batch of views was refused and is dropped");
         metrics::counter!("snippets_views_dropped_total", "reason" => "refused").increment(views);
+        self.backlog.settle(id);
     }
 
     fn went_on(&mut self) {
         self.together = TOGETHER_MAX.min(2 * self.together);
+        self.backlog.sending(true);
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "views are being sent again");
             self.failures = 0;
@@ -92,6 +99,7 @@ impl<P: BatchPublisher> BatchSender<P> {
             tracing::warn!(error = why, "views can't be sent and are held");
         }
         self.together = 1;
+        self.backlog.sending(false);
         // Any number of doublings beyond the sixteenth is longer than the longest wait.
         let backoff = BACKOFF_MIN * 2_u32.pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
