@@ -26,7 +26,8 @@ GRANT USAGE ON SCHEMA views TO views_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE views_owner IN SCHEMA views
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO views_app;
 
--- The totals that the worker publishes. They do not exist yet, and a privilege can't be promised to one table alone.
+-- The totals, hours and days that the worker publishes. They do not exist yet, and a privilege can't be promised to
+-- some tables alone.
 GRANT USAGE ON SCHEMA views TO snippets_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE views_owner IN SCHEMA views
     GRANT SELECT ON TABLES TO snippets_app;

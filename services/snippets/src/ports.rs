@@ -1,7 +1,8 @@
 //! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
 
 use crate::domain::{
-    Account, AccountId, ApiKey, ApiKeyId, Caller, KeyHash, Snippet, SnippetId, SnippetPatch, Version,
+    Account, AccountId, ApiKey, ApiKeyId, Caller, KeyHash, Snippet, SnippetId, SnippetPatch, StatsRange,
+    Version, ViewStats,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -109,6 +110,13 @@ pub trait AccountStore: Send + Sync + 'static {
 pub trait ViewTotals: Send + Sync + 'static {
     /// The views of each snippet that has any; also while nobody has counted yet.
     async fn totals(&self, ids: &[SnippetId]) -> Result<HashMap<SnippetId, u64>, StoreError>;
+}
+
+/// Reads when a snippet was viewed. Another service writes that.
+#[async_trait]
+pub trait ViewHistory: Send + Sync + 'static {
+    /// The views in each bucket of the range; zeros while nobody has counted yet.
+    async fn stats(&self, id: &SnippetId, range: StatsRange) -> Result<ViewStats, StoreError>;
 }
 
 /// What a cache knows about an id.

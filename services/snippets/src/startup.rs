@@ -9,7 +9,7 @@ use crate::{
     cached::CachedSnippets,
     config::ApiConfig,
     grpc::Api,
-    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, ViewTotals},
+    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, ViewHistory, ViewTotals},
     views::{self, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
 };
 
@@ -30,6 +30,8 @@ pub struct Backends {
     pub accounts: Arc<dyn AccountStore>,
     /// Where views are added up.
     pub totals: Arc<dyn ViewTotals>,
+    /// And by the hour and day.
+    pub history: Arc<dyn ViewHistory>,
     /// How batches of views get there.
     pub publisher: Arc<dyn BatchPublisher>,
     /// Limits writes.
@@ -72,6 +74,7 @@ pub fn build(
         accounts: backends.accounts,
         views,
         view_counts,
+        view_history: backends.history,
         limiter: backends.limiter,
         bootstrap_admin: config.bootstrap_admin,
         trusted_proxies: config.trusted_proxies,

@@ -8,7 +8,7 @@ use ratelimit::{Limiter, grpc::ResponseHeaders, reload::Reloader};
 use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
-        sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewTotals},
+        sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewHistory, SqliteViewTotals},
     },
     config::ApiConfig,
     startup::Backends,
@@ -60,6 +60,7 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
         snippets: snippets::startup::cached(snippets, cache, &mut background),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
         totals: Arc::new(SqliteViewTotals::new(database.clone())),
+        history: Arc::new(SqliteViewHistory::new(database.clone())),
         publisher: Arc::new(EmbeddedPublisher(sender)),
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };

@@ -8,14 +8,15 @@ use rpc::snippets::v1::account_service_client::AccountServiceClient;
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{
     Account, ApiKey, CreateAccountRequest, CreateApiKeyRequest, CreateSnippetRequest, DeleteSnippetRequest,
-    GetSnippetRequest, Snippet, SnippetView, Tier, UpdateSnippetRequest,
+    GetSnippetRequest, GetViewStatsRequest, GetViewStatsResponse, Snippet, SnippetView, Tier,
+    UpdateSnippetRequest,
 };
 use stack::Service;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use crate::ADMIN_KEY;
@@ -174,6 +175,11 @@ impl Client {
     pub async fn delete(&self, id: &str) -> Result<(), Status> {
         let request = DeleteSnippetRequest { id: id.into(), ..DeleteSnippetRequest::default() };
         self.snippets().delete_snippet(request).await.map(drop)
+    }
+
+    /// When a snippet was viewed: in the hours of the last day, unless the request says otherwise.
+    pub async fn view_stats(&self, request: GetViewStatsRequest) -> Result<GetViewStatsResponse, Status> {
+        self.snippets().get_view_stats(request).await.map(Response::into_inner)
     }
 
     /// Calls the method at `/package.Service/Method` with a message of no fields, whatever its types are.

@@ -13,8 +13,8 @@ use rpc::ratelimit::v1::{CheckRequest, Descriptor, descriptor::Entry};
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{
     Account, CreateAccountRequest, CreateApiKeyRequest, CreateSnippetRequest, DeleteSnippetRequest,
-    GetAccountRequest, GetSnippetRequest, RevokeApiKeyRequest, Snippet, Tier, UpdateSnippetRequest,
-    Visibility,
+    GetAccountRequest, GetSnippetRequest, GetViewStatsRequest, Granularity, RevokeApiKeyRequest, Snippet,
+    Tier, UpdateSnippetRequest, Visibility,
 };
 use stack::{Backends, Product, Proxy, Service};
 use tokio::sync::OnceCell;
@@ -38,6 +38,7 @@ enum Bad {
     Get(GetSnippetRequest),
     Update(Option<Snippet>, &'static [&'static str]),
     Delete(&'static str),
+    ViewStats(GetViewStatsRequest),
     CreateAccount(Option<Account>),
     GetAccount(&'static str),
     CreateApiKey(CreateApiKeyRequest),
@@ -78,6 +79,7 @@ impl Senders {
                 let request = DeleteSnippetRequest { id: id.into(), ..DeleteSnippetRequest::default() };
                 snippets.delete_snippet(request).await.map(drop)
             }
+            Bad::ViewStats(request) => self.owner.view_stats(request).await.map(drop),
             Bad::CreateAccount(account) => {
                 accounts.create_account(CreateAccountRequest { account }).await.map(drop)
             }
@@ -195,6 +197,52 @@ fn bad_edits() -> Vec<(Bad, &'static [&'static str])> {
     ]
 }
 
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i32);
+
+fn stats(id: &str, times: [Option<Time>; 2], granularity: Granularity) -> Bad {
+    stats_by(id, times, granularity.into())
+}
+
+fn stats_by(id: &str, times: [Option<Time>; 2], granularity: i32) -> Bad {
+    let [start_time, end_time] = times.map(|time| time.map(|(seconds, nanos)| Timestamp { seconds, nanos }));
+    Bad::ViewStats(GetViewStatsRequest { id: id.into(), start_time, end_time, granularity })
+}
+
+fn bad_ranges() -> Vec<(Bad, &'static [&'static str])> {
+    const ID: &str = "0123456789a";
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+    const YEAR_1: i64 = -62_135_596_800;
+    const YEAR_10_000: i64 = 253_402_300_800;
+    let at = |seconds| Some((seconds, 0));
+    let (now, next_century) = (at(1_800_000_000), at(5_000_000_000));
+    let (hour, day) = (Granularity::Hour, Granularity::Day);
+    vec![
+        (stats("", [None, None], hour), &["id"]),
+        (stats("no id", [None, None], day), &["id"]),
+        (stats_by(ID, [None, None], 99), &["granularity"]),
+        (stats_by(ID, [None, None], -1), &["granularity"]),
+        (stats(ID, [Some((0, -1)), now], hour), &["start_time"]),
+        (stats(ID, [Some((0, 1_000_000_000)), now], hour), &["start_time"]),
+        (stats(ID, [at(YEAR_1 - 1), at(YEAR_1 + 1)], hour), &["start_time"]),
+        (stats(ID, [at(i64::MIN), now], hour), &["start_time"]),
+        (stats(ID, [now, Some((1_900_000_000, i32::MAX))], hour), &["end_time"]),
+        (stats(ID, [at(YEAR_10_000 - 1), at(YEAR_10_000)], day), &["end_time"]),
+        (stats(ID, [now, at(i64::MAX)], day), &["end_time"]),
+        (stats(ID, [None, at(YEAR_1)], day), &["end_time"]),
+        (stats(ID, [now, now], hour), &["start_time"]),
+        (stats(ID, [Some((1_800_000_000, 1)), now], day), &["start_time"]),
+        (stats(ID, [next_century, None], hour), &["start_time"]),
+        (stats(ID, [at(0), at(1000 * HOUR + 1)], hour), &["start_time"]),
+        (stats(ID, [at(-1), at(1000 * HOUR)], hour), &["start_time"]),
+        (stats(ID, [at(0), at(1000 * DAY + 1)], day), &["start_time"]),
+        (stats(ID, [at(YEAR_1), at(YEAR_10_000 - 1)], day), &["start_time"]),
+        (stats_by("no id", [now, now], 99), &["id", "granularity", "start_time"]),
+        (stats_by("", [Some((0, -1)), at(i64::MAX)], 99), &["id", "start_time", "end_time", "granularity"]),
+    ]
+}
+
 fn bad_accounts() -> Vec<(Bad, &'static [&'static str])> {
     let id = "0190b3a0-0000-7000-8000-000000000000";
     let long = "x".repeat(201);
@@ -213,6 +261,8 @@ fn bad_accounts() -> Vec<(Bad, &'static [&'static str])> {
         (api_key(id, &long, next_year), &["display_name"]),
         (api_key(id, "", Some(1)), &["expire_time"]),
         (api_key(id, "", Some(i64::MAX)), &["expire_time"]),
+        // The year 10,000.
+        (api_key(id, "", Some(253_402_300_800)), &["expire_time"]),
         (api_key("", &long, Some(1)), &["account_id", "display_name", "expire_time"]),
     ]
 }
@@ -241,9 +291,9 @@ fn bad_checks() -> Vec<(Bad, &'static [&'static str])> {
 #[tokio::test]
 async fn bad_input_names_every_field_that_is_wrong() {
     let senders = Senders::new().await;
-    let table = [bad_snippets(), bad_edits(), bad_accounts(), bad_checks()].into_iter().flatten();
+    let table = [bad_snippets(), bad_edits(), bad_ranges(), bad_accounts(), bad_checks()];
     let mut wrong = Vec::new();
-    for (number, (bad, expected)) in table.enumerate() {
+    for (number, (bad, expected)) in table.into_iter().flatten().enumerate() {
         let status = senders.send(bad).await.expect_err(&format!("number {number}, {expected:?}, passed"));
         assert_explained(&status);
         assert!(status.message().len() < 1024, "{}", status.message());
@@ -357,7 +407,9 @@ async fn a_call_that_is_late_or_finds_no_database_is_explained_too() {
     let anonymous_get = client.get("0123456789a").await.unwrap_err();
     let known_get = client.with_key("snip_unknown").get("0123456789a").await.unwrap_err();
     let write = client.create(body).await.unwrap_err();
-    for status in [anonymous_get, known_get, write] {
+    let stats = GetViewStatsRequest { id: "0123456789a".into(), ..GetViewStatsRequest::default() };
+    let stats = client.as_admin().view_stats(stats).await.unwrap_err();
+    for status in [anonymous_get, known_get, write, stats] {
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         let retry_info = status.get_details_retry_info().unwrap();
         assert!(retry_info.retry_delay.unwrap() > Duration::ZERO);

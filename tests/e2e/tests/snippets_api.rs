@@ -373,7 +373,6 @@ async fn a_method_whose_time_has_not_come_says_so() {
     for method in [
         "SnippetService/BatchGetSnippets",
         "SnippetService/ListSnippets",
-        "SnippetService/GetViewStats",
         "AccountService/ListAccounts",
         "AccountService/UpdateAccount",
         "AccountService/ListApiKeys",

@@ -7,7 +7,8 @@ use rpc::snippets::v1::account_service_client::AccountServiceClient;
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{
     Account, CreateAccountRequest, CreateApiKeyRequest, CreateSnippetRequest, DeleteSnippetRequest,
-    GetSnippetRequest, Snippet, SnippetView, Tier, UpdateSnippetRequest, Visibility,
+    GetSnippetRequest, GetViewStatsRequest, GetViewStatsResponse, Snippet, SnippetView, Tier,
+    UpdateSnippetRequest, Visibility,
 };
 use stack::Service;
 use tonic::transport::{Channel, Endpoint};
@@ -74,6 +75,12 @@ impl Client {
         let request = GetSnippetRequest { id: id.into(), view: view.into(), ..GetSnippetRequest::default() };
         let request = self.request(request)?;
         Ok(self.snippets().get_snippet(request).await?.into_inner().snippet.unwrap_or_default())
+    }
+
+    /// When a snippet was viewed, in the hours of the last day.
+    pub async fn view_stats(&self, id: &str) -> Result<GetViewStatsResponse, Status> {
+        let request = GetViewStatsRequest { id: id.into(), ..GetViewStatsRequest::default() };
+        Ok(self.snippets().get_view_stats(self.request(request)?).await?.into_inner())
     }
 
     /// Gives a snippet another body.

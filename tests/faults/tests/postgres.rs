@@ -35,6 +35,7 @@ async fn cached_reads_outlive_postgres_and_their_views_are_counted_afterwards() 
         outage.begin(&postgres);
         cached_reads_are_served(&readers, &views, &snippets).await;
         the_rest_is_unavailable(&rig, &readers, &snippets).await;
+        statistics_are_unavailable(&rig, &readers, &snippets).await;
         for service in rig.product.snippets.iter().chain(&rig.product.counter_workers) {
             until_degraded(service, "postgres").await.unwrap();
         }
@@ -87,6 +88,15 @@ async fn the_rest_is_unavailable(rig: &Rig, readers: &[Client], snippets: &Snipp
     }
 }
 
+/// Also those of a snippet of which the cache knows that it is there.
+async fn statistics_are_unavailable(rig: &Rig, readers: &[Client], snippets: &Snippets) {
+    for reader in readers {
+        for id in [&snippets.cached, &snippets.uncached] {
+            assert_unavailable(rig.admin(reader).view_stats(id).await);
+        }
+    }
+}
+
 /// And not DEADLINE_EXCEEDED: the service gives up before its callers do.
 fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, Status>) {
     let status = result.unwrap_err();
@@ -102,6 +112,7 @@ async fn everything_recovers(rig: &Rig, readers: &[Client], views: &Views, snipp
         until("an uncached read is answered", PATIENCE, uncached).await.unwrap();
         let written = async || rig.owner(reader).create("x").await.is_ok();
         until("a write is answered", PATIENCE, written).await.unwrap();
+        rig.owner(reader).view_stats(&snippets.cached).await.unwrap();
         views.until_counted(reader).await.unwrap();
     }
     for service in rig.product.services() {

@@ -72,6 +72,11 @@ pub(super) fn corrupt(what: impl Into<String>) -> Error {
     Error::Decode(what.into().into())
 }
 
+/// A column of views.
+pub(super) fn views(number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| corrupt("a negative number of views"))
+}
+
 /// Sorts what went wrong; `classify_database` knows the database's own codes.
 pub(super) fn classify(
     error: Error,

@@ -11,6 +11,8 @@ pub enum Action {
     Edit,
     /// Remove it.
     Delete,
+    /// See when it was viewed.
+    SeeStats,
 }
 
 /// Why a caller may not.
@@ -36,16 +38,16 @@ pub fn authorize(action: Action, found: Option<Snippet>, caller: &Caller) -> Res
     let allowed = match action {
         Action::Read => true,
         Action::Edit => snippet.is_owned_by(caller.account_id()),
-        Action::Delete => snippet.is_owned_by(caller.account_id()) || caller.is_admin(),
+        Action::Delete | Action::SeeStats => snippet.is_owned_by(caller.account_id()) || caller.is_admin(),
     };
     if allowed { Ok(snippet) } else { Err(Denial::PermissionDenied) }
 }
 
 /// The part of [`authorize`] that needs no snippet, so that a hopeless request costs no look-up: an anonymous
-/// caller may change nothing, whether it exists or not.
+/// caller may only read, whether it exists or not.
 pub fn demand_account(action: Action, caller: &Caller) -> Result<(), Denial> {
-    let changes = matches!(action, Action::Edit | Action::Delete);
-    if changes && caller.is_anonymous() { Err(Denial::Unauthenticated) } else { Ok(()) }
+    let reads = action == Action::Read;
+    if !reads && caller.is_anonymous() { Err(Denial::Unauthenticated) } else { Ok(()) }
 }
 
 fn may_read(snippet: &Snippet, caller: &Caller) -> bool {
@@ -62,7 +64,7 @@ mod tests {
         now,
     };
     use super::*;
-    use Action::{Delete, Edit, Read};
+    use Action::{Delete, Edit, Read, SeeStats};
     use Denial::{NotFound, PermissionDenied, Unauthenticated};
     use std::net::{IpAddr, Ipv4Addr};
 
@@ -90,12 +92,12 @@ mod tests {
         .with_id(SnippetId::generate(), now())
     }
 
-    /// One row: the snippet, then what reading, editing and deleting it give.
-    type Row = (Option<Snippet>, [Option<Denial>; 3]);
+    /// One row: the snippet, then what reading, editing and deleting it, and seeing its statistics, give.
+    type Row = (Option<Snippet>, [Option<Denial>; 4]);
 
     fn check(name: &str, caller: &Caller, rows: [Row; 5]) {
         for (row, (found, expected)) in rows.into_iter().enumerate() {
-            for (action, expected) in [Read, Edit, Delete].into_iter().zip(expected) {
+            for (action, expected) in [Read, Edit, Delete, SeeStats].into_iter().zip(expected) {
                 let denied = authorize(action, found.clone(), caller).err();
                 assert_eq!(denied, expected, "{name}, row {row}, {action:?}");
             }
@@ -103,7 +105,7 @@ mod tests {
     }
 
     /// A public, an unlisted and a private snippet of `OWNER`, a public one of nobody, and none at all.
-    fn table(expected: [[Option<Denial>; 3]; 5]) -> [Row; 5] {
+    fn table(expected: [[Option<Denial>; 4]; 5]) -> [Row; 5] {
         let snippets = [
             Some(snippet(Visibility::Public, Some(OWNER))),
             Some(snippet(Visibility::Unlisted, Some(OWNER))),
@@ -117,35 +119,35 @@ mod tests {
 
     #[test]
     fn anonymous_callers_read_what_is_open_and_change_nothing() {
-        let open = [None, Some(Unauthenticated), Some(Unauthenticated)];
-        let hidden = [Some(NotFound), Some(Unauthenticated), Some(Unauthenticated)];
+        let no = Some(Unauthenticated);
+        let (open, hidden) = ([None, no, no, no], [Some(NotFound), no, no, no]);
         check("anonymous", &caller(Identity::Anonymous), table([open, open, hidden, open, hidden]));
     }
 
     #[test]
     fn owners_do_everything_with_their_own() {
-        let own = [None; 3];
-        let open = [None, Some(PermissionDenied), Some(PermissionDenied)];
-        let missing = [Some(NotFound); 3];
+        let (own, missing) = ([None; 4], [Some(NotFound); 4]);
+        let no = Some(PermissionDenied);
+        let open = [None, no, no, no];
         check("owner", &account(OWNER, Tier::Free), table([own, own, own, open, missing]));
         check("admin owner", &account(OWNER, Tier::Admin), {
-            table([own, own, own, [None, Some(PermissionDenied), None], missing])
+            table([own, own, own, [None, no, None, None], missing])
         });
     }
 
     #[test]
     fn other_accounts_only_read_what_is_open() {
-        let open = [None, Some(PermissionDenied), Some(PermissionDenied)];
-        let hidden = [Some(NotFound); 3];
+        let no = Some(PermissionDenied);
+        let (open, hidden) = ([None, no, no, no], [Some(NotFound); 4]);
         for tier in [Tier::Free, Tier::Premium] {
             check("other", &account(OTHER, tier), table([open, open, hidden, open, hidden]));
         }
     }
 
     #[test]
-    fn admins_read_and_delete_anything_and_edit_nothing() {
-        let any = [None, Some(PermissionDenied), None];
-        let missing = [Some(NotFound); 3];
+    fn admins_read_and_delete_anything_see_its_statistics_and_edit_nothing() {
+        let any = [None, Some(PermissionDenied), None, None];
+        let missing = [Some(NotFound); 4];
         check("admin", &account(OTHER, Tier::Admin), table([any, any, any, any, missing]));
         check("bootstrap", &caller(Identity::BootstrapAdmin), table([any, any, any, any, missing]));
     }

@@ -6,7 +6,7 @@ use rpc::snippets::v1 as pb;
 
 use crate::domain::{
     Account, AccountId, ApiKey, Body, Caller, Language, NewSnippet, Snippet, Tags, Tier, Title, Violation,
-    Violations, Visibility,
+    Violations, Visibility, from_unix,
 };
 
 use super::error::ApiError;
@@ -136,11 +136,14 @@ pub(super) fn api_key(key: &ApiKey) -> pb::ApiKey {
 /// A time of the contract, if it is one that exists.
 pub(super) fn time(field: &str, timestamp: Timestamp) -> Result<DateTime<Utc>, Violation> {
     let nanos = u32::try_from(timestamp.nanos).ok();
-    let time = nanos.and_then(|nanos| DateTime::from_timestamp(timestamp.seconds, nanos));
-    time.ok_or_else(|| Violation::new(field, "must be a time between the years 1 and 9999"))
+    let time = nanos.and_then(|nanos| from_unix(timestamp.seconds, nanos));
+    time.ok_or_else(|| {
+        Violation::new(field, "must lie in the years 1 to 9999, and its nanos between 0 and 999999999")
+    })
 }
 
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
+/// A time as the contract has it.
+pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),

@@ -8,6 +8,7 @@ mod limit_writes;
 mod messages;
 mod snippets;
 mod update_mask;
+mod view_stats;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use tonic::service::Routes;
 
 use crate::{
     domain::KeyHash,
-    ports::{AccountStore, RateLimiter, SnippetStore, ViewSink},
+    ports::{AccountStore, RateLimiter, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -38,6 +39,8 @@ pub struct Api {
     pub views: Arc<dyn ViewSink>,
     /// Tells how often a snippet was viewed.
     pub view_counts: Arc<ViewCounts>,
+    /// Tells when a snippet was viewed.
+    pub view_history: Arc<dyn ViewHistory>,
     /// Limits writes.
     pub limiter: Arc<dyn RateLimiter>,
     /// The hash of the key that makes its bearer an admin, if there is one.
@@ -49,7 +52,12 @@ pub struct Api {
 impl Api {
     /// Both services, behind authentication and, for writes, the rate limit.
     pub fn routes(self) -> Router {
-        let snippets = snippets::Snippets::new(self.snippets, self.views, self.view_counts);
+        let snippets = snippets::Snippets {
+            store: self.snippets,
+            views: self.views,
+            view_counts: self.view_counts,
+            view_history: self.view_history,
+        };
         let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
         let accounts = AccountServiceServer::new(accounts::Accounts::new(self.accounts.clone()));
         let callers = authenticate::Callers {

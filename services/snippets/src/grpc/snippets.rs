@@ -6,13 +6,13 @@ use rpc::snippets::v1 as pb;
 use rpc::snippets::v1::snippet_service_server::SnippetService;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate::caller, error::ApiError, messages, update_mask};
+use super::{authenticate::caller, error::ApiError, messages, update_mask, view_stats};
 use crate::{
     domain::{
         Action, NewSnippet, Snippet, SnippetId, Version, Violation, Violations, authorize, demand_account,
         now,
     },
-    ports::{InsertError, SnippetStore, ViewSink},
+    ports::{InsertError, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -20,20 +20,13 @@ use crate::{
 const ID_TRIES: usize = 3;
 
 pub(super) struct Snippets {
-    store: Arc<dyn SnippetStore>,
-    views: Arc<dyn ViewSink>,
-    view_counts: Arc<ViewCounts>,
+    pub(super) store: Arc<dyn SnippetStore>,
+    pub(super) views: Arc<dyn ViewSink>,
+    pub(super) view_counts: Arc<ViewCounts>,
+    pub(super) view_history: Arc<dyn ViewHistory>,
 }
 
 impl Snippets {
-    pub(super) fn new(
-        store: Arc<dyn SnippetStore>,
-        views: Arc<dyn ViewSink>,
-        view_counts: Arc<ViewCounts>,
-    ) -> Self {
-        Self { store, views, view_counts }
-    }
-
     async fn create(&self, request: Request<pb::CreateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
         let caller = caller(&request)?;
         let request = request.into_inner();
@@ -94,6 +87,19 @@ impl Snippets {
             Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn stats(
+        &self,
+        request: Request<pb::GetViewStatsRequest>,
+    ) -> Result<pb::GetViewStatsResponse, ApiError> {
+        let caller = caller(&request)?;
+        demand_account(Action::SeeStats, &caller)?;
+        let request = request.into_inner();
+        let range = view_stats::range(&request, now()).map_err(ApiError::from);
+        let (id, range) = both(SnippetId::parse(&request.id), range)?;
+        authorize(Action::SeeStats, self.store.get(&id).await?, &caller)?;
+        Ok(view_stats::response(&self.view_history.stats(&id, range).await?))
     }
 }
 
@@ -162,8 +168,8 @@ impl SnippetService for Snippets {
 
     async fn get_view_stats(
         &self,
-        _: Request<pb::GetViewStatsRequest>,
+        request: Request<pb::GetViewStatsRequest>,
     ) -> Result<Response<pb::GetViewStatsResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        Ok(Response::new(self.stats(request).await?))
     }
 }

@@ -9,7 +9,10 @@ use super::{Backends, build, cached};
 use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
-        postgres::{self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresViewTotals},
+        postgres::{
+            self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresViewHistory,
+            PostgresViewTotals,
+        },
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
     },
@@ -81,7 +84,8 @@ impl Dependencies {
         let backends = Backends {
             snippets: cached(snippets, self.cache, &mut background),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
-            totals: Arc::new(PostgresViewTotals::new(self.database)),
+            totals: Arc::new(PostgresViewTotals::new(self.database.clone())),
+            history: Arc::new(PostgresViewHistory::new(self.database)),
             publisher: self.publisher,
             limiter: Arc::new(ratelimit::limiter(self.ratelimit, self.ratelimit_timeout)),
         };

@@ -5,20 +5,30 @@ use crate::{
     sample,
 };
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use snippets::{
     adapters::postgres::{
-        Database, Options, PostgresAccountStore, PostgresSnippetStore, PostgresViewTotals, migrate,
+        Database, Options, PostgresAccountStore, PostgresSnippetStore, PostgresViewHistory,
+        PostgresViewTotals, migrate,
     },
-    domain::SnippetId,
-    ports::{AccountStore, InsertError, SnippetStore, StoreError, ViewTotals},
+    domain::{Granularity, SnippetId},
+    ports::{AccountStore, InsertError, SnippetStore, StoreError, ViewHistory, ViewTotals},
 };
 use std::time::{Duration, Instant};
+
+/// The counter worker's: what it publishes is what snippets reads.
+const VIEW_TABLES: &str = concat!(
+    "create schema views;",
+    include_str!("../../../counter-worker/migrations/postgres/0001_totals.sql"),
+    include_str!("../../../counter-worker/migrations/postgres/0002_rollups.sql"),
+);
 
 struct PostgresWorld {
     database: stack::Database,
     snippets: PostgresSnippetStore,
     accounts: PostgresAccountStore,
     totals: PostgresViewTotals,
+    history: PostgresViewHistory,
 }
 
 async fn world() -> PostgresWorld {
@@ -29,7 +39,8 @@ async fn world() -> PostgresWorld {
         database,
         snippets: PostgresSnippetStore::new(pool.clone()),
         accounts: PostgresAccountStore::new(pool.clone()),
-        totals: PostgresViewTotals::new(pool),
+        totals: PostgresViewTotals::new(pool.clone()),
+        history: PostgresViewHistory::new(pool),
     }
 }
 
@@ -49,14 +60,28 @@ impl World for PostgresWorld {
         &self.totals
     }
 
+    fn history(&self) -> &dyn ViewHistory {
+        &self.history
+    }
+
+    async fn make_view_tables(&self) {
+        self.database.execute(VIEW_TABLES).await.unwrap();
+    }
+
     async fn count_views(&self, totals: &[(&str, i64)]) {
         let rows: Vec<_> = totals.iter().map(|(id, views)| format!("('{id}', {views})")).collect();
-        let sql = format!(
-            "create schema views;
-             create table views.totals (snippet_id text primary key, views bigint not null);
-             insert into views.totals values {}",
-            rows.join(", ")
-        );
+        let sql = format!("insert into views.totals (snippet_id, views) values {}", rows.join(", "));
+        self.database.execute(&sql).await.unwrap();
+    }
+
+    async fn count_buckets(&self, granularity: Granularity, buckets: &[(&str, DateTime<Utc>, i64)]) {
+        let table = match granularity {
+            Granularity::Hour => "hourly",
+            Granularity::Day => "daily",
+        };
+        let rows: Vec<_> =
+            buckets.iter().map(|(id, start, views)| format!("('{id}', '{start}', {views})")).collect();
+        let sql = format!("insert into views.{table} values {}", rows.join(", "));
         self.database.execute(&sql).await.unwrap();
     }
 }

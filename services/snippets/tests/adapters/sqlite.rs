@@ -5,15 +5,25 @@ use crate::{
     sample,
 };
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use snippets::{
-    adapters::sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewTotals},
-    ports::{AccountStore, SnippetStore, ViewTotals},
+    adapters::sqlite::{
+        Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewHistory, SqliteViewTotals,
+    },
+    domain::Granularity,
+    ports::{AccountStore, SnippetStore, ViewHistory, ViewTotals},
 };
 use sqlx::{
-    Connection as _, SqliteConnection,
+    AssertSqlSafe, Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tempfile::TempDir;
+
+/// The counter worker's: what it publishes is what snippets reads.
+const VIEW_TABLES: &str = concat!(
+    include_str!("../../../counter-worker/migrations/sqlite/0001_totals.sql"),
+    include_str!("../../../counter-worker/migrations/sqlite/0002_rollups.sql"),
+);
 
 struct SqliteWorld {
     data_dir: TempDir,
@@ -21,6 +31,7 @@ struct SqliteWorld {
     snippets: SqliteSnippetStore,
     accounts: SqliteAccountStore,
     totals: SqliteViewTotals,
+    history: SqliteViewHistory,
 }
 
 async fn world() -> SqliteWorld {
@@ -31,6 +42,7 @@ async fn world() -> SqliteWorld {
         snippets: SqliteSnippetStore::new(database.clone()),
         accounts: SqliteAccountStore::new(database.clone()),
         totals: SqliteViewTotals::new(database.clone()),
+        history: SqliteViewHistory::new(database.clone()),
         database,
     }
 }
@@ -51,18 +63,41 @@ impl World for SqliteWorld {
         &self.totals
     }
 
+    fn history(&self) -> &dyn ViewHistory {
+        &self.history
+    }
+
+    async fn make_view_tables(&self) {
+        self.execute(VIEW_TABLES).await;
+    }
+
     async fn count_views(&self, totals: &[(&str, i64)]) {
+        let rows: Vec<_> = totals.iter().map(|(id, views)| format!("('{id}', {views}, 0)")).collect();
+        self.execute(&format!("insert into totals values {}", rows.join(", "))).await;
+    }
+
+    async fn count_buckets(&self, granularity: Granularity, buckets: &[(&str, DateTime<Utc>, i64)]) {
+        let table = match granularity {
+            Granularity::Hour => "hourly",
+            Granularity::Day => "daily",
+        };
+        let row = |(id, start, views): &(&str, DateTime<Utc>, i64)| {
+            format!("('{id}', {}, {views})", start.timestamp())
+        };
+        let rows: Vec<_> = buckets.iter().map(row).collect();
+        self.execute(&format!("insert into {table} values {}", rows.join(", "))).await;
+    }
+}
+
+impl SqliteWorld {
+    /// Over a connection of its own, as the counter worker has one.
+    async fn execute(&self, sql: &str) {
         let options = SqliteConnectOptions::new()
             .filename(self.data_dir.path().join("views.db"))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        let table = "create table totals (snippet_id text primary key, views integer not null) strict";
-        sqlx::query(table).execute(&mut connection).await.unwrap();
-        for (id, views) in totals {
-            let insert = sqlx::query("insert into totals values (?1, ?2)").bind((*id).to_owned()).bind(views);
-            insert.execute(&mut connection).await.unwrap();
-        }
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
 }

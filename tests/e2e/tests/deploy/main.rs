@@ -10,7 +10,7 @@ mod refusals;
 mod servers;
 
 use e2e::{Client, service, until_views};
-use rpc::snippets::v1::{GetCallerRequest, Snippet, Tier, Visibility};
+use rpc::snippets::v1::{GetCallerRequest, GetViewStatsRequest, Snippet, Tier, Visibility};
 use servers::Servers;
 use stack::{Product, Service, ServiceBuilder, StartedWhen};
 use tonic::Code;
@@ -132,5 +132,7 @@ async fn views_of_a_snippet_that_both_read(clients: &[Client; 2]) -> anyhow::Res
     for client in clients {
         client.get(&created.id).await?;
     }
+    let stats = GetViewStatsRequest { id: created.id.clone(), ..GetViewStatsRequest::default() };
+    clients[0].as_admin().view_stats(stats).await?;
     until_views(&clients[1], &created.id, 2).await
 }

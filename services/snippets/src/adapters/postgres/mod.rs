@@ -1,13 +1,15 @@
-//! Snippets and accounts in Postgres, in the schema `snippets`; view totals out of the schema `views`.
+//! Snippets and accounts in Postgres, in the schema `snippets`; views out of the schema `views`.
 
 mod accounts;
 mod database;
 mod migrations;
 mod snippets;
+mod view_history;
 mod views;
 
 pub use accounts::PostgresAccountStore;
 pub use database::{Database, Options};
 pub use migrations::migrate;
 pub use snippets::PostgresSnippetStore;
+pub use view_history::PostgresViewHistory;
 pub use views::PostgresViewTotals;

@@ -1,6 +1,6 @@
 use super::database::{Database, is_missing, store_error};
 use crate::{
-    adapters::sql::{corrupt, parsed},
+    adapters::sql::{parsed, views},
     domain::SnippetId,
     ports::{StoreError, ViewTotals},
 };
@@ -34,12 +34,12 @@ impl ViewTotals for PostgresViewTotals {
     }
 }
 
-fn is_missing_table(error: &Error) -> bool {
+/// Whether a schema or table does not exist.
+pub(super) fn is_missing_table(error: &Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| is_missing(&code))
 }
 
 fn to_total(row: &PgRow) -> Result<(SnippetId, u64), Error> {
     let id = parsed(SnippetId::parse(row.try_get("snippet_id")?))?;
-    let views: i64 = row.try_get("views")?;
-    Ok((id, u64::try_from(views).map_err(|_| corrupt("a negative number of views"))?))
+    Ok((id, views(row.try_get("views")?)?))
 }

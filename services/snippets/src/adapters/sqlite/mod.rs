@@ -1,12 +1,14 @@
-//! Snippets and accounts in a SQLite file; view totals out of the counter worker's file beside it.
+//! Snippets and accounts in a SQLite file; views out of the counter worker's file beside it.
 
 mod accounts;
 mod database;
 mod row;
 mod snippets;
+mod view_history;
 mod views;
 
 pub use accounts::SqliteAccountStore;
 pub use database::Database;
 pub use snippets::SqliteSnippetStore;
+pub use view_history::SqliteViewHistory;
 pub use views::SqliteViewTotals;

@@ -1,6 +1,6 @@
 use super::database::{Database, store_error};
 use crate::{
-    adapters::sql::{corrupt, parsed},
+    adapters::sql::{parsed, views},
     domain::SnippetId,
     ports::{StoreError, ViewTotals},
 };
@@ -36,13 +36,12 @@ impl ViewTotals for SqliteViewTotals {
     }
 }
 
-/// SQLite has no code of its own for it.
-fn is_missing_table(error: &Error) -> bool {
+/// Whether a table does not exist; SQLite has no code of its own for it.
+pub(super) fn is_missing_table(error: &Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().contains("no such table"))
 }
 
 fn to_total(row: &SqliteRow) -> Result<(SnippetId, u64), Error> {
     let id = parsed(SnippetId::parse(row.try_get("snippet_id")?))?;
-    let views: i64 = row.try_get("views")?;
-    Ok((id, u64::try_from(views).map_err(|_| corrupt("a negative number of views"))?))
+    Ok((id, views(row.try_get("views")?)?))
 }

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod cache;
 pub mod snippets;
+pub mod view_history;
 pub mod views;
 
 /// Makes a test of each named contract, on what `$world` makes.
@@ -61,6 +62,20 @@ macro_rules! stores_hold {
                 [nobody_has_counted_before_the_worker_came, reads_what_the_worker_counted,]
             );
         }
+        mod view_history {
+            crate::contract::holds!(
+                crate::contract::view_history,
+                $world,
+                [
+                    is_all_zero_before_the_worker_came,
+                    every_bucket_is_there_in_order_of_time,
+                    begins_and_ends_where_the_range_does,
+                    keeps_snippets_hours_and_days_apart,
+                    adds_up_to_the_largest_number_at_most,
+                    a_thousand_buckets_and_the_ends_of_time,
+                ]
+            );
+        }
     };
 }
 pub(crate) use stores_hold;
@@ -87,8 +102,12 @@ macro_rules! cache_holds {
 }
 pub(crate) use cache_holds;
 
-use ::snippets::ports::{AccountStore, SnippetStore, ViewTotals};
+use ::snippets::{
+    domain::Granularity,
+    ports::{AccountStore, SnippetStore, ViewHistory, ViewTotals},
+};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 /// Snippets in one fresh database.
 pub trait HasSnippets: Send + Sync {
@@ -100,6 +119,11 @@ pub trait HasSnippets: Send + Sync {
 pub trait World: HasSnippets {
     fn accounts(&self) -> &dyn AccountStore;
     fn totals(&self) -> &dyn ViewTotals;
-    /// Does what the counter worker does: makes its table and counts.
+    fn history(&self) -> &dyn ViewHistory;
+    /// Makes the counter worker's tables, as its migrations do.
+    async fn make_view_tables(&self);
+    /// Counts the views of snippets, as the counter worker does.
     async fn count_views(&self, totals: &[(&str, i64)]);
+    /// Counts the views of snippets in the buckets that begin then, as the counter worker does.
+    async fn count_buckets(&self, granularity: Granularity, buckets: &[(&str, DateTime<Utc>, i64)]);
 }

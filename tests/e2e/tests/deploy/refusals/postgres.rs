@@ -15,7 +15,7 @@ const FOR_ALL: [(&str, &str); 5] = [
 ];
 
 /// Role, statement, and the reason that Postgres is to give.
-const REFUSED: [(&str, &str, &str); 21] = [
+const REFUSED: [(&str, &str, &str); 23] = [
     (
         "snippets_app",
         "INSERT INTO views.totals (snippet_id, views) VALUES ('x', 1)",
@@ -23,6 +23,8 @@ const REFUSED: [(&str, &str, &str); 21] = [
     ),
     ("snippets_app", "UPDATE views.totals SET views = 1", "permission denied for table totals"),
     ("snippets_app", "DELETE FROM views.totals", "permission denied for table totals"),
+    ("snippets_app", "DELETE FROM views.hourly", "permission denied for table hourly"),
+    ("snippets_app", "UPDATE views.daily SET views = 1", "permission denied for table daily"),
     ("snippets_app", "DELETE FROM views.batches", "permission denied for table batches"),
     ("snippets_app", "TRUNCATE snippets.snippets", "permission denied for table snippets"),
     ("snippets_app", "ALTER TABLE snippets.snippets ADD COLUMN mine int", "must be owner of table snippets"),
