@@ -10,6 +10,7 @@ main() {
     forbid ratelimit-core tokio tonic redis sqlx lapin
     # Services know each other over the wire.
     forbid chassis snippets ratelimit counter-worker
+    forbid database snippets ratelimit counter-worker
     forbid counter-worker snippets ratelimit
     forbid ratelimit snippets counter-worker
     forbid snippets ratelimit counter-worker

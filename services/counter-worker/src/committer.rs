@@ -17,8 +17,9 @@ use crate::{
     ports::{Applied, QueueError, StoreError, Subscription, TotalsStore},
 };
 
-/// The longest that one attempt at a transaction may take; beyond it, its outcome is unknown.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that one attempt at a transaction may take; beyond it, its outcome is unknown. Longer than Postgres is given
+/// for a connection and a transaction together, whose own errors say more.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Pauses while the store is away: doubling, plus up to as much again by chance, without an end.
 const RETRY: ExponentialBuilder = ExponentialBuilder::new()
@@ -50,7 +51,7 @@ impl Committer {
     /// Waits until the store is ready, or `stop` is cancelled.
     pub(crate) async fn wait_for_store(&self, stop: &CancellationToken) {
         let mut pauses = RETRY.build();
-        while let Err(error) = self.store.ready().await {
+        while let Some(Err(error)) = stop.run_until_cancelled(self.store.ready()).await {
             if !pause(&mut pauses, &error, stop).await {
                 return;
             }

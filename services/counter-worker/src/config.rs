@@ -6,6 +6,7 @@ use chassis::{
     telemetry::{TelemetryArgs, TelemetryConfig},
 };
 use clap::{Args, Parser, Subcommand};
+use database::DatabaseArgs;
 use secrecy::SecretString;
 
 use crate::{Settings, dead_letters::DeadLettersArgs};
@@ -36,14 +37,6 @@ pub enum Command {
     DeadLetters(DeadLettersArgs),
     /// Exit 0 if the worker on this machine is ready.
     Healthcheck(HealthcheckArgs),
-}
-
-/// The database.
-#[derive(Debug, Args)]
-pub struct DatabaseArgs {
-    /// Postgres, as postgres://USER:PASSWORD@HOST/DATABASE.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "")]
-    pub database_url: SecretString,
 }
 
 /// The flags of `serve`.
@@ -79,13 +72,6 @@ pub struct Config {
     pub amqp_url: SecretString,
     /// How batches are gathered.
     pub settings: Settings,
-}
-
-impl DatabaseArgs {
-    /// Validates; what is wrong is noted in `problems`.
-    pub fn validate(&self, problems: &mut Problems) -> Option<SecretString> {
-        problems.secret_url("DATABASE_URL", &self.database_url, "postgres://USER:PASSWORD@HOST/DATABASE")
-    }
 }
 
 impl ServeArgs {

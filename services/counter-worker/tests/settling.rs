@@ -24,7 +24,7 @@ use counter_worker::{
 };
 use stack::until;
 use support::{flood, payload, worker::PATIENCE};
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -167,6 +167,38 @@ fn queue_of(payloads: Vec<Bytes>) -> FakeQueue {
     let queue = FakeQueue::default();
     queue.with(|broker| broker.waiting = payloads.into());
     queue
+}
+
+/// Is never ready.
+struct HangingStore(Notify);
+
+#[async_trait]
+impl TotalsStore for HangingStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+
+    async fn apply(&self, _batches: &[Batch]) -> Result<Applied, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn prune(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_store_hangs_can_be_stopped() {
+    let store = Arc::new(HangingStore(Notify::new()));
+    let worker = Worker::new(store.clone(), FakeQueue::default(), Settings::default());
+    let stop = CancellationToken::new();
+    let stopping = async {
+        store.0.notified().await;
+        stop.cancel();
+    };
+    let stopped = timeout(PATIENCE, async { tokio::join!(worker.run(stop.clone()), stopping) }).await;
+    stopped.expect("it is no longer waited for");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use chassis::{
     telemetry::{TelemetryArgs, TelemetryConfig},
 };
 use clap::{Args, Parser, Subcommand};
+use database::DatabaseArgs;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{domain::KeyHash, grpc::TrustedProxies, views::SpoolOptions};
@@ -41,14 +42,6 @@ pub enum Command {
     Migrate(DatabaseArgs),
     /// Exit 0 if the service on this machine is ready.
     Healthcheck(HealthcheckArgs),
-}
-
-/// The database.
-#[derive(Debug, Args)]
-pub struct DatabaseArgs {
-    /// Postgres, as postgres://USER:PASSWORD@HOST/DATABASE.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "")]
-    pub database_url: SecretString,
 }
 
 /// What only this service has, wherever its data lies.
@@ -196,13 +189,6 @@ impl BackendsArgs {
             ratelimit_url: ratelimit_url?,
             ratelimit_timeout: ratelimit_timeout?,
         })
-    }
-}
-
-impl DatabaseArgs {
-    /// Validates; what is wrong is noted in `problems`.
-    pub fn validate(&self, problems: &mut Problems) -> Option<SecretString> {
-        problems.secret_url("DATABASE_URL", &self.database_url, "postgres://USER:PASSWORD@HOST/DATABASE")
     }
 }
 

@@ -4,14 +4,9 @@ use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{
-    Connection as _, Error as SqlxError, PgConnection, PgPool, SqlSafeStr as _,
-    error::DatabaseError,
-    migrate::{Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
-use tokio::time::timeout;
+use database::{Database, Migrations, Options, Schema};
+use secrecy::SecretString;
+use sqlx::{Error as SqlxError, Row as _, error::DatabaseError};
 use uuid::Uuid;
 
 use crate::{
@@ -23,24 +18,16 @@ use crate::{
 const CONNECTIONS_MAX: u32 = 3;
 /// sqlx repeats a refused connection for this long before it says that it has none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest that a migration waits for the server.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Set at the server, so that the locks of a worker that was paused or cut off are set free.
-const SESSION_OPTIONS: [(&str, &str); 3] =
-    [("statement_timeout", "10s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "10s")];
+/// How long a whole transaction may take: tens of thousands of rows on a slow disk.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-// `CREATE SCHEMA IF NOT EXISTS` wants the right to create schemas even when this one exists, which a deployment may have
-// made for a role that lacks that right; and of two at once one fails.
-const CREATE_SCHEMA: &str = "DO $$ BEGIN
-    IF to_regnamespace('views') IS NULL THEN CREATE SCHEMA views; END IF;
-EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL;
-END $$";
-/// Version, description and statements.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
-    (1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
-    (2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
-];
-const MIGRATIONS_TABLE: &str = "views._sqlx_migrations";
+const SCHEMA: Schema = Schema {
+    name: "views",
+    migrations: Migrations(&[
+        (1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
+        (2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
+    ]),
+};
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";
 // The order is what keeps workers that hold the same batches from waiting for each other in a circle.
 const INSERT_BATCHES: &str = "INSERT INTO views.batches (batch_id)
@@ -62,7 +49,7 @@ const PRUNE: &str = "DELETE FROM views.batches WHERE batch_id IN (
 /// Totals in the tables `views.totals` and `views.batches`.
 #[derive(Debug, Clone)]
 pub struct PostgresTotals {
-    pool: PgPool,
+    database: Database,
 }
 
 impl PostgresTotals {
@@ -71,9 +58,21 @@ impl PostgresTotals {
     /// # Errors
     /// When the address is malformed.
     pub fn new(url: &SecretString) -> Result<Self, StoreError> {
-        let options = parse(url)?.options(SESSION_OPTIONS);
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Self { pool: pool.connect_lazy_with(options) })
+        let options = Options {
+            connections_max: CONNECTIONS_MAX,
+            acquire_timeout: ACQUIRE_TIMEOUT,
+            statement_timeout: STATEMENT_TIMEOUT,
+            ..Options::new(url.clone())
+        };
+        Self::with_options(&options)
+    }
+
+    /// A store with deadlines of one's own.
+    ///
+    /// # Errors
+    /// When the address is malformed.
+    pub fn with_options(options: &Options) -> Result<Self, StoreError> {
+        Ok(Self { database: Database::new("counter-worker", options).map_err(classify)? })
     }
 
     /// Creates or updates the schema. Several at once wait for each other.
@@ -81,24 +80,17 @@ impl PostgresTotals {
     /// # Errors
     /// When the database can't be reached, or a migration fails.
     pub async fn migrate(url: &SecretString) -> Result<(), StoreError> {
-        let options = parse(url)?;
-        let connecting = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
-        let mut connection =
-            connecting.await.map_err(|_| SqlxError::PoolTimedOut).flatten().map_err(classify)?;
-        sqlx::query(CREATE_SCHEMA).execute(&mut connection).await.map_err(classify)?;
-        let migrated = migrator().run(&mut connection).await;
-        migrated.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        connection.close().await.map_err(classify)
+        SCHEMA.migrate(url).await.map_err(|error| StoreError::Unavailable(Box::new(error)))
     }
 }
 
 #[async_trait]
 impl TotalsStore for PostgresTotals {
     async fn ready(&self) -> Result<(), StoreError> {
-        let query = sqlx::query_scalar(MIGRATED_VERSION).fetch_one(&self.pool);
-        let version: Option<i64> = query.await.map_err(classify)?;
+        let row = self.database.fetch_optional(sqlx::query(MIGRATED_VERSION)).await.map_err(classify)?;
+        let version: Option<i64> = row.map(|row| row.try_get(0)).transpose().map_err(classify)?.flatten();
         // A newer schema is fine: migrations go ahead of the workers.
-        if version < migrator().iter().map(|migration| migration.version).max() {
+        if version < Some(SCHEMA.migrations.version()) {
             return Err(StoreError::NotMigrated);
         }
         Ok(())
@@ -110,41 +102,28 @@ impl TotalsStore for PostgresTotals {
 
     async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
         let before = Utc::now() - TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-        let query = sqlx::query(PRUNE).bind(before).bind(i64::from(limit)).execute(&self.pool);
-        Ok(query.await.map_err(classify)?.rows_affected())
+        let mut transaction = self.database.begin().await.map_err(classify)?;
+        let prune = sqlx::query(PRUNE).bind(before).bind(i64::from(limit));
+        let pruned = transaction.execute(prune).await.map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(pruned)
     }
 }
 
 impl PostgresTotals {
     async fn commit(&self, batches: &[Batch]) -> Result<Applied, SqlxError> {
         let ids: Vec<Uuid> = batches.iter().map(Batch::id).collect();
-        let mut transaction = self.pool.begin().await?;
-        let new: Vec<Uuid> =
-            sqlx::query_scalar(INSERT_BATCHES).bind(ids).fetch_all(&mut *transaction).await?;
-        let new: HashSet<Uuid> = new.into_iter().collect();
+        let mut transaction = self.database.begin().await?;
+        let rows = transaction.fetch_all(sqlx::query(INSERT_BATCHES).bind(ids)).await?;
+        let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
         let tally = Tally::of(batches, &new);
         let (snippets, views): (Vec<&str>, Vec<i64>) = tally.iter().unzip();
         if !snippets.is_empty() {
-            sqlx::query(UPSERT_TOTALS).bind(snippets).bind(views).execute(&mut *transaction).await?;
+            transaction.execute(sqlx::query(UPSERT_TOTALS).bind(snippets).bind(views)).await?;
         }
         transaction.commit().await?;
         Ok(Applied::new(batches.len(), new.len(), tally.views()))
     }
-}
-
-fn parse(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
-    let options: PgConnectOptions = url.expose_secret().parse().map_err(classify)?;
-    Ok(options.application_name("counter-worker"))
-}
-
-/// The migrations, compiled in. Their bookkeeping lives in the same schema, out of the other service's way.
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.map(|(version, description, sql)| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.into());
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-    migrator
 }
 
 fn classify(error: SqlxError) -> StoreError {

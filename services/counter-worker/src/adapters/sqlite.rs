@@ -3,10 +3,10 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use async_trait::async_trait;
+use database::Migrations;
 use sqlx::{
-    Error as SqlxError, SqlSafeStr as _, Sqlite, SqlitePool, Transaction,
+    Error as SqlxError, Sqlite, SqlitePool, Transaction,
     error::{DatabaseError, ErrorKind},
-    migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use uuid::Uuid;
@@ -19,11 +19,10 @@ use crate::{
 /// How long a write waits for another's, be it in this process or not.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Version, description and statements.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: Migrations = Migrations(&[
     (1, "totals", include_str!("../../migrations/sqlite/0001_totals.sql")),
     (2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
-];
+]);
 
 const INSERT_BATCH: &str =
     "INSERT INTO batches (batch_id, applied_at) VALUES (?, unixepoch()) ON CONFLICT DO NOTHING";
@@ -59,7 +58,7 @@ impl SqliteTotals {
         // SQLite has one writer at a time; a second connection would only wait for the first.
         let pool =
             SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(classify)?;
-        let migrated = migrator().run(&pool).await;
+        let migrated = MIGRATIONS.migrator().run(&pool).await;
         migrated.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         Ok(Self { pool })
     }
@@ -114,13 +113,6 @@ async fn insert_batches(
         }
     }
     Ok(new)
-}
-
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.map(|(version, description, sql)| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    Migrator::with_migrations(migrations.into())
 }
 
 fn classify(error: SqlxError) -> StoreError {

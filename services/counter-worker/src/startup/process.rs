@@ -3,13 +3,14 @@
 use std::{future::ready, sync::Arc};
 
 use chassis::{App, Background, Bound, Health, Need, config::Problems, telemetry::Telemetry};
+use database::DatabaseArgs;
 use secrecy::SecretString;
 
 use super::start;
 use crate::{
     Settings,
     adapters::{amqp::AmqpQueue, postgres::PostgresTotals},
-    config::{Cli, Command, DatabaseArgs, ServeArgs},
+    config::{Cli, Command, ServeArgs},
     dead_letters,
     ports::{StoreError, TotalsStore as _},
 };

@@ -4,25 +4,8 @@ use crate::{
     domain::{Tier, Violations, Visibility},
     ports::StoreError,
 };
-use sqlx::{
-    Error, SqlSafeStr as _,
-    error::DatabaseError,
-    migrate::{Migration, MigrationType, Migrator},
-};
+use sqlx::{Error, error::DatabaseError};
 use std::io::ErrorKind;
-
-/// The migrations as (version, description, SQL), to be applied in order of version.
-///
-/// The `migrate!` macro would do the same, at the price of sqlx's macros and their dependencies.
-pub(super) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
-    let migrations = migrations
-        .iter()
-        .map(|&(version, description, sql)| {
-            Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect();
-    Migrator::with_migrations(migrations)
-}
 
 /// The number of a visibility, as in the proto.
 pub(super) fn from_visibility(visibility: Visibility) -> i16 {

@@ -3,6 +3,7 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
+use database::DatabaseArgs;
 use tonic::transport::Channel;
 
 use super::{Backends, build, cached};
@@ -16,7 +17,7 @@ use crate::{
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
     },
-    config::{ApiConfig, BackendsConfig, Cli, Command, DatabaseArgs, ServeArgs},
+    config::{ApiConfig, BackendsConfig, Cli, Command, ServeArgs},
 };
 
 /// How long connecting to the ratelimit service may take.

@@ -7,8 +7,9 @@ mod snippets;
 mod view_history;
 mod views;
 
+pub use self::database::Database;
+pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
-pub use database::{Database, Options};
 pub use migrations::migrate;
 pub use snippets::PostgresSnippetStore;
 pub use view_history::PostgresViewHistory;

@@ -2,6 +2,7 @@
 
 use super::super::sql::{self, Failure};
 use crate::ports::StoreError;
+use ::database::Migrations;
 use anyhow::Context as _;
 use sqlx::{
     Error, Executor as _, Sqlite, SqlitePool,
@@ -13,8 +14,8 @@ use sqlx::{
 };
 use std::{path::Path, time::Duration};
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: Migrations =
+    Migrations(&[(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))]);
 
 /// Readers never wait in WAL mode, and there is one writer at a time: a few connections are enough.
 const CONNECTIONS_MAX: u32 = 4;
@@ -50,7 +51,7 @@ impl Database {
             .connect_with(options)
             .await
             .context("opening snippets.db")?;
-        sql::migrator(MIGRATIONS).run(&pool).await.context("migrating snippets.db")?;
+        MIGRATIONS.migrator().run(&pool).await.context("migrating snippets.db")?;
         Ok(Self(pool))
     }
 

@@ -1,0 +1,58 @@
+//! A connection out of the pool.
+
+use std::io;
+
+use sqlx::{Error, PgConnection, Postgres, pool::PoolConnection};
+use tokio::time::{Instant, timeout_at};
+
+/// A connection of the pool. Unless it is given back it is thrown away, also when the caller goes away half way: the pool
+/// would wait for an answer that may never come before it lends the connection again.
+#[derive(Debug)]
+pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    /// Runs something on the connection. The outer error says that it was not done in time, or that an earlier one was not;
+    /// the inner one is the database's.
+    pub(super) async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        deadline: Instant,
+    ) -> Result<Result<T, Error>, Error> {
+        let connection = self.0.as_deref_mut().ok_or_else(thrown_away)?;
+        if let Ok(done) = timeout_at(deadline, work(connection)).await {
+            return Ok(done);
+        }
+        self.throw_away();
+        Err(unanswered())
+    }
+
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    pub(super) fn throw_away(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+impl From<PoolConnection<Postgres>> for Lent {
+    fn from(connection: PoolConnection<Postgres>) -> Self {
+        Self(Some(connection))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.throw_away();
+    }
+}
+
+fn unanswered() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
+}
+
+fn thrown_away() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::NotConnected, "a statement before this one has failed"))
+}
