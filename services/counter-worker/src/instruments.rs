@@ -11,6 +11,7 @@ pub(crate) fn committed(applied: &Applied, batches: &[Batch], took: Duration) {
     counter!("counter_worker_batches_total", "outcome" => "applied").increment(applied.new_batches);
     counter!("counter_worker_batches_total", "outcome" => "duplicate").increment(applied.duplicates);
     counter!("counter_worker_views_total").increment(applied.views);
+    counter!("counter_worker_views_dropped_total").increment(applied.dropped_views);
     histogram!("counter_worker_commit_seconds").record(took.as_secs_f64());
     let now = SystemTime::now();
     for end in batches.iter().filter_map(Batch::window_end) {

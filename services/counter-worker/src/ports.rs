@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Batch;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::domain::Tally;
 
 /// The W3C trace context headers that came with a message, names in lower case.
 pub type TraceHeaders = Vec<(String, String)>;
@@ -14,7 +16,7 @@ pub type TraceHeaders = Vec<(String, String)>;
 /// The cause of a failure, for the log.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Keeps the totals, and remembers which batches they contain.
+/// Keeps the totals and their roll-ups by hour and day, and remembers which batches they contain and which snippets are gone.
 #[async_trait]
 pub trait TotalsStore: Send + Sync + 'static {
     /// Whether the store can be reached and its schema is there.
@@ -23,8 +25,9 @@ pub trait TotalsStore: Send + Sync + 'static {
     /// When it is not ready; each of them may pass.
     async fn ready(&self) -> Result<(), StoreError>;
 
-    /// Adds the batches to the totals, all in one transaction, leaving out those that were added before. Safe to
-    /// repeat after any error, also when the outcome is unknown. A total stops at `i64::MAX`.
+    /// Adds the batches to totals, hours and days, all in one transaction, leaving out those that were added before. What is
+    /// kept of the snippets that they delete goes, and whatever is counted of them from then on is dropped. Safe to repeat
+    /// after any error, also when the outcome is unknown. A sum stops at `i64::MAX`.
     ///
     /// # Errors
     /// When nothing is known to have been committed.
@@ -35,7 +38,15 @@ pub trait TotalsStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
+    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
+
+    /// Forgets up to `limit` of the snippets that were deleted longer than `age` ago, each once nothing is kept of it any
+    /// more; what still is gets deleted, up to `limit` rows of each table. Says how many rows went in all: there may be more
+    /// to do until it is 0.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// What [`TotalsStore::apply`] has done.
@@ -47,13 +58,19 @@ pub struct Applied {
     pub duplicates: u64,
     /// The views added.
     pub views: u64,
+    /// The views of the new batches that were not added, since their snippets are deleted.
+    pub dropped_views: u64,
 }
 
 impl Applied {
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(crate) fn new(batches: usize, new: usize, views: u64) -> Self {
-        let duplicates = batches.saturating_sub(new);
-        Self { new_batches: new as u64, duplicates: duplicates as u64, views }
+    pub(crate) fn new(batches: usize, new: usize, tally: &Tally<'_>) -> Self {
+        Self {
+            new_batches: new as u64,
+            duplicates: batches.saturating_sub(new) as u64,
+            views: tally.views(),
+            dropped_views: tally.dropped_views(),
+        }
     }
 }
 

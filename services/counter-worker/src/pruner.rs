@@ -1,4 +1,4 @@
-//! Forgets the ids of old batches.
+//! Forgets what is old.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,12 @@ use crate::{
 /// Longer than any redelivery can take: the queue's own limit on deliveries ends earlier.
 const AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Ids forgotten in one statement, so that none holds its locks for long.
-const STATEMENT_BATCHES_MAX: u32 = 5_000;
+/// Rows deleted in one transaction, so that none holds its locks for long.
+const ROWS_MAX: u32 = 5_000;
+/// Deleted snippets forgotten in one transaction: each may have thousands of rows left.
+const DELETED_MAX: u32 = 1_000;
 
-/// Keeps the ids of the batches of seven days, once an hour.
+/// Keeps the ids of batches and of deleted snippets for seven days.
 pub struct Pruner {
     store: Arc<dyn TotalsStore>,
 }
@@ -32,21 +34,21 @@ impl Pruner {
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             match stop.run_until_cancelled(self.prune()).await {
                 Some(Err(error)) => tracing::warn!(%error, "pruning failed"),
-                Some(Ok(batches)) => tracing::debug!(batches, "pruned"),
+                Some(Ok(())) => tracing::debug!("pruned"),
                 None => {}
             }
         }
     }
 
-    async fn prune(&self) -> Result<u64, StoreError> {
-        let mut sum = 0;
+    async fn prune(&self) -> Result<(), StoreError> {
         loop {
-            let pruned = self.store.prune(AGE, STATEMENT_BATCHES_MAX).await?;
+            let pruned = self.store.prune_batches(AGE, ROWS_MAX).await?;
             instruments::pruned(pruned);
-            sum += pruned;
-            if pruned < u64::from(STATEMENT_BATCHES_MAX) {
-                return Ok(sum);
+            if pruned < u64::from(ROWS_MAX) {
+                break;
             }
         }
+        while self.store.prune_deleted(AGE, DELETED_MAX).await? > 0 {}
+        Ok(())
     }
 }

@@ -137,8 +137,12 @@ impl TotalsStore for FailingStore {
         Ok(applied)
     }
 
-    async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        self.inner.prune(age, limit).await
+    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.inner.prune_batches(age, limit).await
+    }
+
+    async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.inner.prune_deleted(age, limit).await
     }
 }
 
@@ -183,7 +187,11 @@ impl TotalsStore for HangingStore {
         std::future::pending().await
     }
 
-    async fn prune(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
+    async fn prune_batches(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn prune_deleted(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
         std::future::pending().await
     }
 }

@@ -1,16 +1,18 @@
 //! Totals in Postgres, in the schema `views`.
 
-use std::{collections::HashSet, time::Duration};
+mod apply;
+mod prune;
+mod rollups;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
-use database::{Database, Migrations, Options, Schema};
+use database::{Database, Migrations, Options, Schema, Transaction};
 use secrecy::SecretString;
 use sqlx::{Error as SqlxError, Row as _, error::DatabaseError};
-use uuid::Uuid;
 
 use crate::{
-    domain::{Batch, Tally},
+    domain::Batch,
     ports::{Applied, StoreError, TotalsStore},
 };
 
@@ -29,24 +31,8 @@ const SCHEMA: Schema = Schema {
     ]),
 };
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";
-// The order is what keeps workers that hold the same batches from waiting for each other in a circle.
-const INSERT_BATCHES: &str = "INSERT INTO views.batches (batch_id)
-    SELECT id FROM unnest($1::uuid[]) AS id ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING batch_id";
-// The order again; and a total that would overflow stops, or its snippet could never be counted again.
-const UPSERT_TOTALS: &str = "INSERT INTO views.totals AS total (snippet_id, views)
-    SELECT snippet_id, views FROM unnest($1::text[], $2::bigint[]) AS new (snippet_id, views)
-    ORDER BY snippet_id COLLATE \"C\"
-    ON CONFLICT (snippet_id) DO UPDATE SET
-        views = CASE WHEN total.views > 9223372036854775807 - excluded.views THEN 9223372036854775807
-                     ELSE total.views + excluded.views END,
-        updated_at = excluded.updated_at";
-// Workers that prune side by side skip each other's rows.
-const PRUNE: &str = "DELETE FROM views.batches WHERE batch_id IN (
-    SELECT batch_id FROM views.batches WHERE applied_at < $1
-    ORDER BY applied_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// Totals in the tables `views.totals` and `views.batches`.
+/// Totals, roll-ups, and what was deleted, in the tables of the schema `views`.
 #[derive(Debug, Clone)]
 pub struct PostgresTotals {
     database: Database,
@@ -97,32 +83,30 @@ impl TotalsStore for PostgresTotals {
     }
 
     async fn apply(&self, batches: &[Batch]) -> Result<Applied, StoreError> {
-        self.commit(batches).await.map_err(classify)
+        let mut transaction = self.database.begin().await.map_err(classify)?;
+        let applied = apply::apply(&mut transaction, batches).await.map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(applied)
     }
 
-    async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        let before = Utc::now() - TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-        let mut transaction = self.database.begin().await.map_err(classify)?;
-        let prune = sqlx::query(PRUNE).bind(before).bind(i64::from(limit));
-        let pruned = transaction.execute(prune).await.map_err(classify)?;
-        transaction.commit().await.map_err(classify)?;
-        Ok(pruned)
+    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.prune(async |transaction| prune::batches(transaction, age, limit).await).await
+    }
+
+    async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.prune(async |transaction| prune::deleted(transaction, age, limit).await).await
     }
 }
 
 impl PostgresTotals {
-    async fn commit(&self, batches: &[Batch]) -> Result<Applied, SqlxError> {
-        let ids: Vec<Uuid> = batches.iter().map(Batch::id).collect();
-        let mut transaction = self.database.begin().await?;
-        let rows = transaction.fetch_all(sqlx::query(INSERT_BATCHES).bind(ids)).await?;
-        let new = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
-        let tally = Tally::of(batches, &new);
-        let (snippets, views): (Vec<&str>, Vec<i64>) = tally.iter().unzip();
-        if !snippets.is_empty() {
-            transaction.execute(sqlx::query(UPSERT_TOTALS).bind(snippets).bind(views)).await?;
-        }
-        transaction.commit().await?;
-        Ok(Applied::new(batches.len(), new.len(), tally.views()))
+    async fn prune(
+        &self,
+        step: impl AsyncFnOnce(&mut Transaction) -> Result<u64, SqlxError>,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.database.begin().await.map_err(classify)?;
+        let pruned = step(&mut transaction).await.map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(pruned)
     }
 }
 

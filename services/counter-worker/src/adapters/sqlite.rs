@@ -1,18 +1,19 @@
 //! Totals in a SQLite file, for the embedded mode.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+mod apply;
+
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use database::Migrations;
 use sqlx::{
-    Error as SqlxError, Sqlite, SqlitePool, Transaction,
+    Error as SqlxError, SqlitePool,
     error::{DatabaseError, ErrorKind},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use uuid::Uuid;
 
 use crate::{
-    domain::{Batch, Tally},
+    domain::Batch,
     ports::{Applied, StoreError, TotalsStore},
 };
 
@@ -24,18 +25,19 @@ const MIGRATIONS: Migrations = Migrations(&[
     (2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
 ]);
 
-const INSERT_BATCH: &str =
-    "INSERT INTO batches (batch_id, applied_at) VALUES (?, unixepoch()) ON CONFLICT DO NOTHING";
-// A sum beyond 64 bits would become a floating point number, which the column refuses.
-const UPSERT_TOTAL: &str = "INSERT INTO totals (snippet_id, views, updated_at) VALUES (?, ?, unixepoch())
-    ON CONFLICT (snippet_id) DO UPDATE SET
-        views = CASE WHEN views > 9223372036854775807 - excluded.views THEN 9223372036854775807
-                     ELSE views + excluded.views END,
-        updated_at = excluded.updated_at";
-const PRUNE: &str = "DELETE FROM batches WHERE batch_id IN (
+const PRUNE_BATCHES: &str = "DELETE FROM batches WHERE batch_id IN (
     SELECT batch_id FROM batches WHERE applied_at < unixepoch() - ? ORDER BY applied_at LIMIT ?)";
+const OLD_DELETED: &str = "SELECT snippet_id FROM deleted WHERE deleted_at < unixepoch() - ?
+    ORDER BY deleted_at LIMIT ?";
+/// Delete all that is kept of a snippet.
+const DELETE_ALL_OF: [&str; 3] = [
+    "DELETE FROM totals WHERE snippet_id = ?",
+    "DELETE FROM hourly WHERE snippet_id = ?",
+    "DELETE FROM daily WHERE snippet_id = ?",
+];
+const FORGET_DELETED: &str = "DELETE FROM deleted WHERE snippet_id = ?";
 
-/// Totals in the tables `totals` and `batches` of one file.
+/// Totals, roll-ups, and what was deleted, in one file.
 #[derive(Debug, Clone)]
 pub struct SqliteTotals {
     pool: SqlitePool,
@@ -80,10 +82,13 @@ impl TotalsStore for SqliteTotals {
         self.commit(batches).await.map_err(classify)
     }
 
-    async fn prune(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        let age_seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-        let query = sqlx::query(PRUNE).bind(age_seconds).bind(limit).execute(&self.pool);
+    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        let query = sqlx::query(PRUNE_BATCHES).bind(seconds(age)).bind(limit).execute(&self.pool);
         Ok(query.await.map_err(classify)?.rows_affected())
+    }
+
+    async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.forget_deleted(age, limit).await.map_err(classify)
     }
 }
 
@@ -91,28 +96,28 @@ impl SqliteTotals {
     async fn commit(&self, batches: &[Batch]) -> Result<Applied, SqlxError> {
         // Immediate: a transaction that begins by reading can't wait for its turn to write.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let new = insert_batches(&mut transaction, batches).await?;
-        let tally = Tally::of(batches, &new);
-        for (snippet_id, views) in tally.iter() {
-            sqlx::query(UPSERT_TOTAL).bind(snippet_id).bind(views).execute(&mut *transaction).await?;
+        let applied = apply::apply(&mut transaction, batches).await?;
+        transaction.commit().await?;
+        Ok(applied)
+    }
+
+    async fn forget_deleted(&self, age: Duration, limit: u32) -> Result<u64, SqlxError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let old = sqlx::query_scalar(OLD_DELETED).bind(seconds(age)).bind(limit);
+        let old: Vec<String> = old.fetch_all(&mut *transaction).await?;
+        let mut rows = 0;
+        for id in old {
+            for delete in DELETE_ALL_OF.into_iter().chain([FORGET_DELETED]) {
+                rows += sqlx::query(delete).bind(&id).execute(&mut *transaction).await?.rows_affected();
+            }
         }
         transaction.commit().await?;
-        Ok(Applied::new(batches.len(), new.len(), tally.views()))
+        Ok(rows)
     }
 }
 
-async fn insert_batches(
-    transaction: &mut Transaction<'_, Sqlite>,
-    batches: &[Batch],
-) -> Result<HashSet<Uuid>, SqlxError> {
-    let mut new = HashSet::new();
-    for batch in batches {
-        let inserted = sqlx::query(INSERT_BATCH).bind(batch.id()).execute(&mut **transaction).await?;
-        if inserted.rows_affected() > 0 {
-            new.insert(batch.id());
-        }
-    }
-    Ok(new)
+fn seconds(age: Duration) -> i64 {
+    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn classify(error: SqlxError) -> StoreError {

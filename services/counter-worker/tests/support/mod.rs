@@ -17,24 +17,33 @@ use uuid::Uuid;
 /// Views by snippet id.
 pub type Totals = BTreeMap<String, i64>;
 
-/// An encoded batch.
-pub fn payload(id: Uuid, counts: &[(&str, u64)]) -> Bytes {
+/// A batch that was counted now.
+pub fn view_batch(id: Uuid, counts: &[(&str, u64)]) -> ViewBatch {
     let now = Some(std::time::SystemTime::now().into());
     let counts = counts.iter().map(|(id, views)| ViewCount { snippet_id: (*id).to_owned(), views: *views });
-    let batch = ViewBatch {
+    ViewBatch {
         batch_id: id.to_string(),
         publisher: "test".to_owned(),
         window_start: now,
         window_end: now,
         counts: counts.collect(),
         deleted_snippet_ids: Vec::new(),
-    };
-    batch.encode_to_vec().into()
+    }
+}
+
+/// An encoded batch.
+pub fn payload(id: Uuid, counts: &[(&str, u64)]) -> Bytes {
+    view_batch(id, counts).encode_to_vec().into()
+}
+
+/// A batch as it comes out of the queue.
+pub fn parsed(batch: &ViewBatch) -> Batch {
+    Batch::parse(&batch.encode_to_vec()).expect("well-formed")
 }
 
 /// A well-formed batch.
 pub fn batch(id: Uuid, counts: &[(&str, u64)]) -> Batch {
-    Batch::parse(&payload(id, counts)).expect("well-formed")
+    parsed(&view_batch(id, counts))
 }
 
 /// Encoded batches over few snippets, in no order, and what they add up to.
@@ -61,4 +70,9 @@ pub fn add(totals: &mut Totals, more: Totals) {
     for (id, views) in more {
         *totals.entry(id).or_default() += views;
     }
+}
+
+/// Totals, written down.
+pub fn totals(expected: &[(&str, i64)]) -> Totals {
+    expected.iter().map(|(id, views)| ((*id).to_owned(), *views)).collect()
 }

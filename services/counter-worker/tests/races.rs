@@ -1,0 +1,99 @@
+//! One worker counts what another deletes, each order of the two forced.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod support;
+
+use counter_worker::{
+    adapters::postgres::PostgresTotals,
+    domain::Batch,
+    ports::{Applied, TotalsStore as _},
+};
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, PgPool};
+use stack::until;
+use support::{batch, parsed, view_batch, worker::PATIENCE};
+use uuid::Uuid;
+
+struct Place {
+    store: PostgresTotals,
+    sql: PgPool,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let url = stack::shared().database().await.url().to_owned();
+        let sql = PgPool::connect(&url).await.expect("connected");
+        let url = SecretString::from(url);
+        PostgresTotals::migrate(&url).await.expect("migrated");
+        Self { store: PostgresTotals::new(&url).expect("a valid URL"), sql }
+    }
+
+    /// Applies the batch while another worker's transaction, which has done `held`, is open; that one is committed, after
+    /// `last`, once the batch waits for it.
+    async fn apply_against(&self, held: &str, last: &str, batch: Batch) -> Applied {
+        let mut other = self.sql.begin().await.expect("begun");
+        sqlx::raw_sql(AssertSqlSafe(held.to_owned())).execute(&mut *other).await.expect("done");
+        let commit = async {
+            until("the batch waits", PATIENCE, async || self.somebody_waits().await).await.expect("waits");
+            sqlx::raw_sql(AssertSqlSafe(last.to_owned())).execute(&mut *other).await.expect("done");
+            other.commit().await.expect("committed");
+        };
+        let batches = [batch];
+        let (applied, ()) = tokio::join!(self.store.apply(&batches), commit);
+        applied.expect("applied")
+    }
+
+    async fn somebody_waits(&self) -> bool {
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE NOT granted AND datname = current_database()";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.sql).await.expect("read") > 0
+    }
+
+    async fn rows(&self) -> i64 {
+        let sql = "SELECT (SELECT count(*) FROM views.totals) + (SELECT count(*) FROM views.hourly)
+            + (SELECT count(*) FROM views.daily)";
+        sqlx::query_scalar(sql).fetch_one(&self.sql).await.expect("read")
+    }
+}
+
+const COUNT: &str = "INSERT INTO views.totals (snippet_id, views) VALUES ('a', 1)
+    ON CONFLICT (snippet_id) DO UPDATE SET views = totals.views + 1";
+const COUNT_THE_HOUR: &str = "INSERT INTO views.hourly VALUES ('a', date_trunc('hour', now()), 1);
+    INSERT INTO views.daily VALUES ('a', date_trunc('day', now()), 1)";
+const DELETE: &str = "INSERT INTO views.deleted VALUES ('a');
+    INSERT INTO views.totals (snippet_id, views) VALUES ('a', 0)
+    ON CONFLICT (snippet_id) DO UPDATE SET views = totals.views + 0";
+const DELETE_THE_REST: &str = "DELETE FROM views.totals; DELETE FROM views.hourly; DELETE FROM views.daily";
+
+#[tokio::test]
+async fn a_deletion_waits_for_what_is_being_counted_and_deletes_that_too() {
+    for is_known in [false, true] {
+        let place = Place::new().await;
+        if is_known {
+            place.store.apply(&[batch(Uuid::now_v7(), &[("a", 1)])]).await.expect("applied");
+            sqlx::raw_sql("DELETE FROM views.hourly; DELETE FROM views.daily")
+                .execute(&place.sql)
+                .await
+                .expect("done");
+        }
+        let mut deletion = view_batch(Uuid::now_v7(), &[]);
+        deletion.deleted_snippet_ids = vec!["a".to_owned()];
+        place.apply_against(COUNT, COUNT_THE_HOUR, parsed(&deletion)).await;
+        assert_eq!(place.rows().await, 0, "known before: {is_known}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_counted_during_a_deletion_is_dropped() {
+    for is_known in [false, true] {
+        let place = Place::new().await;
+        if is_known {
+            place.store.apply(&[batch(Uuid::now_v7(), &[("a", 1)])]).await.expect("applied");
+        }
+        let count = batch(Uuid::now_v7(), &[("a", 5)]);
+        let applied = place.apply_against(DELETE, DELETE_THE_REST, count).await;
+        assert_eq!(applied, Applied { new_batches: 1, duplicates: 0, views: 0, dropped_views: 5 });
+        assert_eq!(place.rows().await, 0, "known before: {is_known}");
+    }
+}
