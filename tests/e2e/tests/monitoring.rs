@@ -1,14 +1,16 @@
-//! The dashboard, the alerts and their documentation say what the services' metrics say.
+//! The dashboards, the alerts and their documentation say what the services' metrics say.
 
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+#[path = "monitoring/dashboard.rs"]
+mod dashboard;
+#[path = "monitoring/limiter.rs"]
+mod limiter;
 #[path = "monitoring/metrics.rs"]
 mod metrics;
 #[path = "monitoring/promql.rs"]
 mod promql;
-#[path = "monitoring/scene.rs"]
-mod scene;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,12 +18,29 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use e2e::PATIENCE;
 use metrics::Metrics;
-use scene::Scene;
 use serde_json::Value;
-use stack::{Prometheus, Sample, eventually, http_get, promtool};
+use stack::{Prometheus, Sample, Service, eventually, http_get, promtool};
 
-/// What Grafana puts in place of its variables, such that everything is shown.
-const VARIABLES: [(&str, &str); 3] = [("$__rate_interval", "1m"), ("$domain", ".*"), ("$rule", ".*")];
+/// What is watched by a dashboard and groups of alerts of its own.
+struct Part {
+    dashboard: &'static str,
+    /// What the names of its groups of rules begin with.
+    groups: &'static str,
+    /// The sections of docs/monitoring.md with the tables of its metrics.
+    tables: &'static [&'static str],
+    /// What the names of its own metrics begin with.
+    prefixes: &'static [&'static str],
+    /// Where they are named.
+    code: &'static [&'static str],
+}
+
+const LIMITER: Part = Part {
+    dashboard: "ratelimit.json",
+    groups: "ratelimit",
+    tables: &["Metrics of the rate limiter", "Metrics of every service"],
+    prefixes: &["ratelimit_"],
+    code: &["services/ratelimit/src"],
+};
 
 fn path(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(below)
@@ -41,51 +60,57 @@ async fn the_alerts_are_valid_and_fire_when_they_should() {
 }
 
 #[tokio::test]
-async fn dashboard_alerts_and_documentation_match_the_metrics() {
-    let scene = Scene::play().await;
-    let rules = rules(&scene.prometheus).await;
-    every_query_of_the_dashboard_shows_something(&scene.prometheus).await;
-    every_rule_finds_its_metrics(&scene.prometheus, &rules).await;
-    every_alert_is_tested_and_documented(&rules);
-    let exposed = metrics::exposed(&scene.limiter.metrics().await.unwrap());
-    assert_nothing_is_missing(&exposed);
-    assert_documented(&exposed);
+async fn every_alert_is_tested_and_documented() {
+    let prometheus = prometheus(&[]).await;
+    let (tests, page) = (read("deploy/prometheus/alerts_test.yml"), read("docs/monitoring.md"));
+    let (contents, _) = page.split_once("\n## ").unwrap();
+    let rules = rules(&prometheus, "").await;
+    let mut alerts: Vec<_> = of_type(&rules, "alerting").map(|rule| text(rule, "name")).collect();
+    for rule in of_type(&rules, "alerting") {
+        let (name, annotations) = (text(rule, "name"), &rule["annotations"]);
+        let anchor = format!("#{}", name.to_lowercase());
+        assert!(tests.contains(&format!("alertname=\"{name}\", severity=")), "{name} fires in no test");
+        assert_eq!(text(annotations, "runbook"), format!("docs/monitoring.md{anchor}"));
+        assert!(contents.contains(&format!("]({anchor})")), "{name} is not in the table of contents");
+        assert!(!text(annotations, "summary").is_empty() && !text(annotations, "description").is_empty());
+        assert!(["critical", "warning"].contains(&text(&rule["labels"], "severity")), "{rule}");
+    }
+    let mut documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    alerts.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, alerts, "the headings of docs/monitoring.md, and the alerts");
 }
 
-async fn every_query_of_the_dashboard_shows_something(prometheus: &Prometheus) {
-    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/ratelimit.json")).unwrap();
-    let queries: Vec<_> = targets(&dashboard).chain(variables(&dashboard)).collect();
+#[tokio::test]
+async fn what_watches_the_limiter_matches_its_metrics() {
+    let scene = limiter::Scene::play().await;
+    assert_matches(&LIMITER, &scene.prometheus, &metrics::exposed(&scene.limiter.metrics().await.unwrap()))
+        .await;
+}
+
+/// The dashboard, the rules and the documentation of a part to which all has happened that it has metrics for.
+async fn assert_matches(part: &Part, prometheus: &Prometheus, exposed: &Metrics) {
+    every_query_of_the_dashboard_shows_something(part, prometheus).await;
+    every_rule_finds_its_metrics(part, prometheus).await;
+    assert_nothing_is_missing(part, exposed);
+    assert_documented(part, exposed);
+}
+
+async fn every_query_of_the_dashboard_shows_something(part: &Part, prometheus: &Prometheus) {
+    let dashboard = read(&format!("deploy/grafana/{}", part.dashboard));
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let queries = dashboard::queries(&dashboard);
     assert!(queries.len() > 20, "not all found: {queries:?}");
-    for (query, legend) in queries {
-        let query = VARIABLES.iter().fold(query, |query, (name, value)| query.replace(name, value));
-        assert!(!query.contains('$'), "a variable that is not known here: {query}");
-        let found = assert_found(prometheus, &query).await;
-        for label in legend.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0)) {
+    for query in queries {
+        let found = assert_found(prometheus, &query.expression).await;
+        for label in query.labels() {
             let is_labelled = found.iter().all(|sample| sample.series.contains(&format!("{label}=\"")));
-            assert!(is_labelled, "no {label}: {query}: {found:?}");
+            assert!(is_labelled, "no {label}: {query:?}: {found:?}");
         }
-        for selector in promql::selectors(&query) {
+        for selector in promql::selectors(&query.expression) {
             assert_found(prometheus, selector).await;
         }
     }
-}
-
-/// The queries of all panels, with their legends.
-fn targets(dashboard: &Value) -> impl Iterator<Item = (String, &str)> {
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
-    targets.map(|target| (text(target, "expr").to_owned(), text(target, "legendFormat")))
-}
-
-/// What the variables list the values of, `label_values(SELECTOR, LABEL)`: series with that label.
-fn variables(dashboard: &Value) -> impl Iterator<Item = (String, &str)> {
-    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
-    variables.filter(|variable| variable["type"] == "query").map(|variable| {
-        let arguments = text(variable, "query").strip_prefix("label_values(");
-        let (selector, label) = arguments.unwrap().trim_end_matches(')').rsplit_once(", ").unwrap();
-        let (metric, matchers) = selector.trim_end_matches('}').split_once('{').unwrap_or((selector, ""));
-        (format!("{metric}{{{label}!=\"\", {matchers}}}"), "")
-    })
 }
 
 /// Samples may come a little later: a rate takes two of them.
@@ -97,18 +122,11 @@ async fn assert_found(prometheus: &Prometheus, query: &str) -> Vec<Sample> {
     found.await.unwrap_or_else(|error| panic!("{query}: {error:#}"))
 }
 
-/// All rules, as Prometheus has loaded them.
-async fn rules(prometheus: &Prometheus) -> Vec<Value> {
-    let addr = prometheus.url().trim_start_matches("http://").parse().unwrap();
-    let answer = http_get(addr, "/api/v1/rules").await.unwrap();
-    let answer: Value = serde_json::from_str(&answer.body).unwrap();
-    let groups = answer["data"]["groups"].as_array().unwrap().iter();
-    groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
-}
-
-async fn every_rule_finds_its_metrics(prometheus: &Prometheus, rules: &[Value]) {
-    let recorded: Vec<_> = of_type(rules, "recording").map(|rule| text(rule, "name")).collect();
-    for rule in rules {
+async fn every_rule_finds_its_metrics(part: &Part, prometheus: &Prometheus) {
+    let rules = rules(prometheus, part.groups).await;
+    assert!(rules.len() > 5, "not all found: {rules:?}");
+    let recorded: Vec<_> = of_type(&rules, "recording").map(|rule| text(rule, "name")).collect();
+    for rule in &rules {
         let query = text(rule, "query");
         prometheus.query(query).await.unwrap();
         for selector in promql::selectors(query) {
@@ -122,20 +140,44 @@ async fn every_rule_finds_its_metrics(prometheus: &Prometheus, rules: &[Value]) 
     }
 }
 
-fn every_alert_is_tested_and_documented(rules: &[Value]) {
-    let (tests, page) = (read("deploy/prometheus/alerts_test.yml"), read("docs/monitoring.md"));
-    let mut alerts: Vec<_> = of_type(rules, "alerting").map(|rule| text(rule, "name")).collect();
-    for rule in of_type(rules, "alerting") {
-        let (name, annotations) = (text(rule, "name"), &rule["annotations"]);
-        assert!(tests.contains(&format!("alertname=\"{name}\", severity=")), "{name} fires in no test");
-        assert_eq!(text(annotations, "runbook"), format!("docs/monitoring.md#{}", name.to_lowercase()));
-        assert!(!text(annotations, "summary").is_empty() && !text(annotations, "description").is_empty());
-        assert!(["critical", "warning"].contains(&text(&rule["labels"], "severity")), "{rule}");
+/// All metrics that are named in the part's code have shown; of one that has not, nothing here would be known.
+fn assert_nothing_is_missing(part: &Part, exposed: &Metrics) {
+    for name in part.code.iter().flat_map(|code| metrics::named_in(&path(code), part.prefixes)) {
+        assert!(exposed.contains_key(&name), "{name} has not shown");
     }
-    let mut documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    alerts.sort_unstable();
-    documented.sort_unstable();
-    assert_eq!(documented, alerts, "the headings of docs/monitoring.md, and the alerts");
+}
+
+/// The page's tables name all metrics of the part's own, and of the others some, with their types and labels.
+fn assert_documented(part: &Part, exposed: &Metrics) {
+    let page = read("docs/monitoring.md");
+    let documented: Metrics =
+        part.tables.iter().flat_map(|title| metrics::documented(&page, title)).collect();
+    let is_own = |name: &str| part.prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let mut expected = exposed.clone();
+    expected.retain(|name, _| is_own(name) || documented.contains_key(name));
+    assert_eq!(documented, expected, "docs/monitoring.md, and /metrics");
+}
+
+/// It reads services under the names of their jobs in deploy/prometheus, and has the same alerts.
+async fn prometheus(jobs: &[(&str, &Service)]) -> Prometheus {
+    let job = |(name, service): &(&str, &Service)| {
+        format!("  - {{job_name: {name}, static_configs: [{{targets: ['{}']}}]}}\n", service.admin_addr())
+    };
+    let configuration = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nrule_files: [alerts.yml]\nscrape_configs:\n{}",
+        jobs.iter().map(job).collect::<String>()
+    );
+    Prometheus::start(&configuration, &[&path("deploy/prometheus/alerts.yml")]).await.unwrap()
+}
+
+/// All rules of some groups, as Prometheus has loaded them.
+async fn rules(prometheus: &Prometheus, groups_prefix: &str) -> Vec<Value> {
+    let addr = prometheus.url().trim_start_matches("http://").parse().unwrap();
+    let answer = http_get(addr, "/api/v1/rules").await.unwrap();
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let groups = answer["data"]["groups"].as_array().unwrap().iter();
+    let groups = groups.filter(|group| text(group, "name").starts_with(groups_prefix));
+    groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
 
 fn of_type<'a>(rules: &'a [Value], of_type: &str) -> impl Iterator<Item = &'a Value> {
@@ -144,20 +186,4 @@ fn of_type<'a>(rules: &'a [Value], of_type: &str) -> impl Iterator<Item = &'a Va
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("no {field}: {value}"))
-}
-
-/// All metrics that are named in the limiter's code have shown; of one that has not, nothing here would be known.
-fn assert_nothing_is_missing(exposed: &Metrics) {
-    for name in metrics::named_in(&path("services/ratelimit/src")) {
-        assert!(exposed.contains_key(&name), "{name} has not shown");
-    }
-}
-
-/// The page's tables name all metrics of the limiter's own, and of the others some, with their types and labels.
-fn assert_documented(exposed: &Metrics) {
-    let page = read("docs/monitoring.md");
-    let documented: Metrics = metrics::documented(&page);
-    let mut expected = exposed.clone();
-    expected.retain(|name, _| name.starts_with("ratelimit_") || documented.contains_key(name));
-    assert_eq!(documented, expected, "docs/monitoring.md, and /metrics");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
@@ -12,21 +12,26 @@ pub fn exposed(metrics: &str) -> Metrics {
     types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(metrics, name)))).collect()
 }
 
-/// What the tables of a page say.
-pub fn documented(page: &str) -> Metrics {
-    page.lines().filter_map(row).collect()
+/// What the tables in a section of a page say.
+pub fn documented(page: &str, title: &str) -> Metrics {
+    let (_, section) = page.split_once(&format!("\n## {title}\n")).unwrap_or_else(|| panic!("no {title}"));
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    section.lines().filter_map(row).collect()
 }
 
-/// The limiter's metrics that are named in the code below a folder.
-pub fn named_in(folder: &Path) -> BTreeSet<String> {
+/// The metrics with one of these prefixes that are named in the code below a folder.
+pub fn named_in(folder: &Path, prefixes: &[&str]) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { named_in(&path) } else { named_in_file(&path) }).collect()
+    let named = |path: PathBuf| {
+        if path.is_dir() { named_in(&path, prefixes) } else { named_in_file(&path, prefixes) }
+    };
+    entries.flat_map(named).collect()
 }
 
-fn named_in_file(path: &Path) -> BTreeSet<String> {
+fn named_in_file(path: &Path, prefixes: &[&str]) -> BTreeSet<String> {
     let code = fs::read_to_string(path).unwrap();
-    let named = code.split("\"ratelimit_").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0));
-    named.map(|name| format!("ratelimit_{name}")).collect()
+    let literals = code.split('"').filter(|text| prefixes.iter().any(|prefix| text.starts_with(prefix)));
+    literals.map(str::to_owned).collect()
 }
 
 /// A row of a table: ``| `NAME` | TYPE | `LABEL`, `LABEL` | ...``

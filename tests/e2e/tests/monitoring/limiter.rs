@@ -10,7 +10,7 @@ use rpc::snippets::v1::Snippet;
 use stack::{Port, Prometheus, Redis, RedisPolicy, Service, until};
 use tempfile::TempDir;
 
-use crate::path;
+use crate::prometheus;
 
 const RULES: &str = "\
 domain: shop
@@ -54,7 +54,7 @@ impl Scene {
             .env("RATELIMIT_RULES", rules.to_string_lossy());
         let limiter = limiter.start().await.unwrap();
         let snippets = unlimited_snippets().await;
-        let prometheus = prometheus(&limiter, &snippets).await;
+        let prometheus = prometheus(&[("ratelimit", &limiter), ("snippets", &snippets)]).await;
         let client = Client::to(&limiter).await.unwrap();
         Self { limiter, prometheus, client, redis, rules, _folder: folder, _snippets: snippets }
     }
@@ -119,18 +119,4 @@ async fn unlimited_snippets() -> Service {
     let snippet = Snippet { body: "x".into(), ..Snippet::default() };
     Client::to(&snippets).await.unwrap().create(snippet).await.unwrap();
     snippets
-}
-
-/// It reads the services under the names of their jobs in deploy/prometheus, and has the same alerts.
-async fn prometheus(limiter: &Service, snippets: &Service) -> Prometheus {
-    let configuration = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-         rule_files: [alerts.yml]\n\
-         scrape_configs:\n  \
-           - {{job_name: ratelimit, static_configs: [{{targets: ['{}']}}]}}\n  \
-           - {{job_name: snippets, static_configs: [{{targets: ['{}']}}]}}\n",
-        limiter.admin_addr(),
-        snippets.admin_addr(),
-    );
-    Prometheus::start(&configuration, &[&path("deploy/prometheus/alerts.yml")]).await.unwrap()
 }
