@@ -159,6 +159,10 @@ pub trait SnippetCache: Send + Sync + 'static {
 pub trait ViewSink: Send + Sync + 'static {
     /// Counts one view. Never waits.
     fn record(&self, id: &SnippetId);
+
+    /// Notes that a snippet is gone, which is to be told once that is certain: its views are dropped, those that were
+    /// counted before too. Never waits.
+    fn forget(&self, id: &SnippetId);
 }
 
 /// Whether a caller may write now.

@@ -83,10 +83,9 @@ impl Snippets {
         let request = request.into_inner();
         let id = SnippetId::parse(&request.id)?;
         authorize(Action::Delete, self.store.get(&id).await?, &caller)?;
-        match self.store.delete(&id, expected(&request.etag)).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.store.delete(&id, expected(&request.etag)).await?;
+        self.views.forget(&id);
+        Ok(())
     }
 
     async fn stats(

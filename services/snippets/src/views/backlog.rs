@@ -36,6 +36,19 @@ struct State {
     is_stuck: bool,
 }
 
+/// How much waits.
+#[derive(Debug)]
+pub(super) struct Waits {
+    /// Batches in memory.
+    pub(super) batches: usize,
+    /// Their views.
+    pub(super) views: u64,
+    /// Batches on disk.
+    pub(super) spooled: usize,
+    /// What the files of these take.
+    pub(super) spool_bytes: u64,
+}
+
 /// A batch whose turn it is to be sent.
 #[derive(Debug)]
 pub(super) enum Waiting {
@@ -151,10 +164,15 @@ impl Backlog {
         self.state.borrow().held.is_empty()
     }
 
-    /// How many batches are in memory, and how many on disk.
-    pub(super) fn len(&self) -> (usize, usize) {
+    /// What waits.
+    pub(super) fn waits(&self) -> Waits {
         let state = self.state.borrow();
-        (state.held.len(), state.spooled.len())
+        Waits {
+            batches: state.held.len(),
+            views: state.held.iter().map(|batch| batch.views).sum(),
+            spooled: state.spooled.len(),
+            spool_bytes: state.spool_bytes,
+        }
     }
 
     /// Returns once nothing is left to do that can be done: every batch is safe, or on disk while nothing can be sent.

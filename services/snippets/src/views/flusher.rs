@@ -10,6 +10,7 @@ use super::{
     aggregator::ViewAggregator,
     backlog::Backlog,
     batches::{BatchLimits, batches},
+    instruments,
     keeper::SpoolKeeper,
     reader::BatchReader,
     sender::BatchSender,
@@ -91,12 +92,19 @@ impl<P: BatchPublisher> ViewFlusher<P> {
         if timeout(stop_timeout, self.finish()).await.is_err() {
             tracing::warn!("not all views could be sent in time");
         }
-        let ((batches, spooled), snippets) = (self.backlog.len(), self.aggregator.snippets());
-        if spooled > 0 {
-            tracing::info!(batches = spooled, "views wait in the spool");
+        self.tell_the_end();
+    }
+
+    fn tell_the_end(&self) {
+        let waits = self.backlog.waits();
+        if waits.spooled > 0 {
+            tracing::info!(batches = waits.spooled, "views wait in the spool");
         }
-        if batches > 0 || snippets > 0 {
-            tracing::error!(batches, snippets, "views are lost: they could not be sent in time");
+        let open = self.aggregator.close((self.options.clock)()).into_noted();
+        let views = waits.views + open.map(|(_, noted)| noted.views()).sum::<u64>();
+        instruments::stopped(views);
+        if views > 0 {
+            tracing::error!(views, "views are lost: they could not be sent in time");
         }
     }
 
@@ -108,6 +116,7 @@ impl<P: BatchPublisher> ViewFlusher<P> {
                 if window_ended(aggregator, options).await == Ended::Hour || backlog.memory_is_free() {
                     close_window(aggregator, backlog, options);
                 }
+                meter(aggregator, backlog);
             }
         };
         tokio::join!(windows, keeper.run(), sender.run());
@@ -121,6 +130,7 @@ impl<P: BatchPublisher> ViewFlusher<P> {
                 ((), ()) = async { tokio::join!(keeper.run(), sender.run()) } => {}
                 () = backlog.finished() => {}
             }
+            meter(aggregator, backlog);
             if aggregator.snippets() == 0 {
                 return;
             }
@@ -148,5 +158,12 @@ async fn window_ended(aggregator: &ViewAggregator, options: &Options) -> Ended {
 
 fn close_window(aggregator: &ViewAggregator, backlog: &Backlog, options: &Options) {
     let window = aggregator.close((options.clock)());
-    backlog.add(batches(window, &options.publisher_name, options.limits));
+    let batches = batches(window, &options.publisher_name, options.limits);
+    instruments::batched(batches.iter().map(|batch| batch.views).sum());
+    backlog.add(batches);
+}
+
+fn meter(aggregator: &ViewAggregator, backlog: &Backlog) {
+    instruments::counted(aggregator.take_tally());
+    instruments::waiting(aggregator.snippets(), aggregator.places().closed(), &backlog.waits());
 }

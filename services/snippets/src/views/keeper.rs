@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     backlog::{Backlog, DiskWork},
+    instruments,
     spool::{Spool, SpoolError, Spooled},
 };
 
@@ -68,7 +69,7 @@ impl SpoolKeeper {
     }
 
     async fn failed(&mut self, error: &SpoolError) {
-        metrics::counter!("snippets_view_spool_failures_total").increment(1);
+        instruments::spool_failed();
         if !self.is_failing {
             tracing::error!(%error, "views can't be spooled, and wait in memory");
             self.is_failing = true;

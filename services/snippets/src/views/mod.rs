@@ -8,6 +8,7 @@ mod backlog;
 mod batches;
 mod counts;
 mod flusher;
+mod instruments;
 mod keeper;
 mod places;
 mod reader;
@@ -20,7 +21,7 @@ pub use batches::BatchLimits;
 pub use counts::ViewCounts;
 pub use flusher::{Options, ViewFlusher};
 pub use spool::{OpenSpoolError, Spool, SpoolOptions};
-pub use window::Window;
+pub use window::{Noted, Window};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     backlog::{Backlog, Waiting},
     batches::Batch,
+    instruments,
     spool::{Loaded, Spool},
 };
 
@@ -61,7 +62,7 @@ impl BatchReader {
 
     fn lost(&self, id: Uuid, reason: &'static str, why: &(impl std::fmt::Display + ?Sized)) {
         tracing::error!(batch_id = %id, error = %why, "a batch of views in the spool can't be sent");
-        metrics::counter!("snippets_view_spool_files_lost_total", "reason" => reason).increment(1);
+        instruments::spool_file_lost(reason);
         self.backlog.forget(id);
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{backlog::Backlog, batches::Batch, flusher::Options, reader::BatchReader};
+use super::{backlog::Backlog, batches::Batch, flusher::Options, instruments, reader::BatchReader};
 use crate::ports::{BatchPublisher, PublishError};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -52,21 +52,17 @@ impl<P: BatchPublisher> BatchSender<P> {
         }
         let mut unavailable = None;
         for (batch, outcome) in batches.iter().zip(self.publish(batches).await) {
-            let outcome = match outcome {
+            match outcome {
                 Ok(()) => {
+                    instruments::confirmed(batch.views);
                     self.backlog.settle(batch.pending.id);
-                    "confirmed"
                 }
-                Err(PublishError::Refused(why)) => {
-                    self.refused(batch, &why);
-                    "refused"
-                }
+                Err(PublishError::Refused(why)) => self.refused(batch, &why),
                 Err(PublishError::Unavailable(why)) => {
+                    instruments::failed();
                     unavailable.get_or_insert(why);
-                    "failed"
                 }
-            };
-            metrics::counter!("snippets_view_batches_total", "outcome" => outcome).increment(1);
+            }
         }
         unavailable
     }
@@ -81,7 +77,7 @@ impl<P: BatchPublisher> BatchSender<P> {
     fn refused(&self, batch: &Batch, why: &str) {
         let (id, views) = (batch.pending.id, batch.views);
         tracing::error!(batch_id = %id, views, error = why, "a batch of views was refused and is dropped");
-        metrics::counter!("snippets_views_dropped_total", "reason" => "refused").increment(views);
+        instruments::refused(views);
         self.backlog.settle(id);
     }
 

@@ -1,8 +1,9 @@
 //! A closed window of views.
 
-use std::collections::HashMap;
+use std::num::NonZeroU64;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hashbrown::HashTable;
 use opentelemetry::trace::SpanContext;
 
 use crate::domain::SnippetId;
@@ -18,18 +19,37 @@ pub struct Window {
     pub end: DateTime<Utc>,
     /// The first sampled trace that led to one of the views.
     pub trace: Option<SpanContext>,
-    /// Views by snippet, each at least 1, in shards that no snippet is in two of.
-    pub(super) shards: Vec<HashMap<SnippetId, u64>>,
+    /// In shards that no snippet is in two of.
+    pub(super) shards: Vec<HashTable<(SnippetId, Noted)>>,
+}
+
+/// What a window knows of a snippet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// How often it was viewed.
+    Views(NonZeroU64),
+    /// It is gone, and its views with it.
+    Deleted,
+}
+
+impl Noted {
+    /// Its views.
+    pub fn views(self) -> u64 {
+        match self {
+            Self::Views(views) => views.get(),
+            Self::Deleted => 0,
+        }
+    }
 }
 
 impl Window {
-    /// How many distinct snippets were viewed.
+    /// Of how many distinct snippets something is noted.
     pub fn snippets(&self) -> usize {
-        self.shards.iter().map(HashMap::len).sum()
+        self.shards.iter().map(HashTable::len).sum()
     }
 
-    /// The views of each snippet, at least 1. Memory is given back along the way.
-    pub fn into_counts(self) -> impl Iterator<Item = (SnippetId, u64)> {
+    /// What is noted of each snippet. Memory is given back along the way.
+    pub fn into_noted(self) -> impl Iterator<Item = (SnippetId, Noted)> {
         self.shards.into_iter().flatten()
     }
 }
