@@ -1,5 +1,7 @@
 //! The worker's flags and environment variables.
 
+use std::time::Duration;
+
 use chassis::{
     config::{ConfigError, Problems, ServerArgs, ServerConfig},
     healthcheck::HealthcheckArgs,
@@ -9,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use database::DatabaseArgs;
 use secrecy::SecretString;
 
-use crate::{Settings, dead_letters::DeadLettersArgs};
+use crate::{Retention, Settings, dead_letters::DeadLettersArgs};
 
 /// The counter worker: adds the views that come through RabbitMQ up in Postgres.
 #[derive(Debug, Parser)]
@@ -57,6 +59,12 @@ pub struct ServeArgs {
     /// How many batches are committed without waiting longer.
     #[arg(long, env = "FLUSH_BATCHES_MAX", default_value = "256")]
     flush_batches_max: String,
+    /// Days for which counted batches and deleted snippets are remembered; a batch that comes back later is a dead letter.
+    #[arg(long, env = "BATCH_RETENTION_DAYS", default_value = "7")]
+    batch_retention_days: String,
+    /// Days for which views are kept by the hour; by the day they are kept for as long as their snippet.
+    #[arg(long, env = "HOURLY_RETENTION_DAYS", default_value = "90")]
+    hourly_retention_days: String,
 }
 
 /// [`ServeArgs`], validated.
@@ -72,6 +80,8 @@ pub struct Config {
     pub amqp_url: SecretString,
     /// How batches are gathered.
     pub settings: Settings,
+    /// What is forgotten when.
+    pub retention: Retention,
 }
 
 impl ServeArgs {
@@ -89,6 +99,8 @@ impl ServeArgs {
         let flush_interval = problems.duration("FLUSH_INTERVAL", &self.flush_interval);
         // AMQP counts a prefetch, of twice as many, in 16 bits.
         let batches_max = problems.within("FLUSH_BATCHES_MAX", &self.flush_batches_max, 1, 10_000);
+        let batch_days = problems.within("BATCH_RETENTION_DAYS", &self.batch_retention_days, 1, 365);
+        let hourly_days = problems.within("HOURLY_RETENTION_DAYS", &self.hourly_retention_days, 1, 3650);
         let config = move || {
             let flush_batches_max = usize::try_from(batches_max?).ok()?;
             Some(Config {
@@ -97,10 +109,15 @@ impl ServeArgs {
                 database_url: database_url?,
                 amqp_url: amqp_url?,
                 settings: Settings { flush_interval: flush_interval?, flush_batches_max },
+                retention: Retention { batches: days(batch_days?), hourly: days(hourly_days?) },
             })
         };
         problems.finish(config())
     }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
 }
 
 #[cfg(test)]
@@ -120,13 +137,16 @@ mod tests {
         let config = validate(&URLS).expect("valid");
         assert_eq!(config.settings.flush_batches_max, Settings::default().flush_batches_max);
         assert_eq!(config.settings.flush_interval, Settings::default().flush_interval);
+        assert_eq!(config.retention, Retention::default());
     }
 
     #[test]
     fn every_mistake_is_reported_and_no_secret_printed() {
         let flags = ["--database-url=hunter2", "--amqp-url=http://u:hunter2@h", "--flush-batches-max=0"];
+        let flags = [&flags[..], &["--batch-retention-days=366", "--hourly-retention-days=0"]].concat();
         let error = validate(&flags).expect_err("invalid").to_string();
-        for variable in ["DATABASE_URL", "AMQP_URL", "FLUSH_BATCHES_MAX"] {
+        let retention = ["BATCH_RETENTION_DAYS", "HOURLY_RETENTION_DAYS"];
+        for variable in ["DATABASE_URL", "AMQP_URL", "FLUSH_BATCHES_MAX"].into_iter().chain(retention) {
             assert!(error.contains(variable), "{error}");
         }
         assert!(!error.contains("hunter2"), "{error}");

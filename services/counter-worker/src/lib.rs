@@ -19,5 +19,5 @@ mod pruner;
 pub mod startup;
 mod worker;
 
-pub use pruner::Pruner;
+pub use pruner::{Pruner, Retention};
 pub use worker::{Settings, Status, Worker};

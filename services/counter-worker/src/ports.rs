@@ -5,6 +5,7 @@ use std::{error::Error, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::domain::Batch;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -30,15 +31,24 @@ pub trait TotalsStore: Send + Sync + 'static {
     /// after any error, also when the outcome is unknown. A sum stops at `i64::MAX`.
     ///
     /// # Errors
-    /// When nothing is known to have been committed.
+    /// When nothing is known to have been committed. [`StoreError::Refused`] too where one of the batches is not remembered, and
+    /// so old that it might have been forgotten.
     async fn apply(&self, batches: &[Batch]) -> Result<Applied, StoreError>;
 
-    /// Forgets up to `limit` of the batches that were applied longer than `age` ago, and says how many. If one
-    /// of them were delivered once more, it would count again.
+    /// Forgets up to `limit` of the batches that were applied longer than `age` ago and, where their ids say so, made longer
+    /// ago; says how many. From then on batches with an id as old as one of these are [`StoreError::Refused`], unless they are
+    /// remembered. `from` is where the call before has stopped, nil at first; less than `limit` is all that there was from
+    /// there.
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
+    async fn prune_batches(&self, age: Duration, limit: u32, from: &mut Uuid) -> Result<u64, StoreError>;
+
+    /// Deletes up to `limit` of the hours that began longer than `age` ago, and says how many.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn prune_hourly(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
 
     /// Forgets up to `limit` of the snippets that were deleted longer than `age` ago, each once nothing is kept of it any
     /// more; what still is gets deleted, up to `limit` rows of each table. Says how many rows went in all: there may be more

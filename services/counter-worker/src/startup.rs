@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chassis::Background;
 
 use crate::{
-    Pruner, Settings, Status, Worker,
+    Pruner, Retention, Settings, Status, Worker,
     ports::{BatchQueue, TotalsStore},
 };
 
@@ -20,9 +20,10 @@ pub fn start(
     store: Arc<dyn TotalsStore>,
     queue: impl BatchQueue,
     settings: Settings,
+    retention: Retention,
     background: &mut Background,
 ) -> Status {
-    let pruner = Pruner::new(store.clone());
+    let pruner = Pruner::new(store.clone(), retention);
     let worker = Worker::new(store, queue, settings);
     let status = worker.status();
     background.start("view batch pruner", |stop| pruner.run(stop));
@@ -43,6 +44,6 @@ pub async fn start_embedded(
 ) -> Result<crate::adapters::channel::BatchSender, crate::ports::StoreError> {
     let store = crate::adapters::sqlite::SqliteTotals::open(file).await?;
     let (sender, queue) = crate::adapters::channel::channel(settings.flush_batches_max);
-    start(Arc::new(store), queue, settings, background);
+    start(Arc::new(store), queue, settings, Retention::default(), background);
     Ok(sender)
 }

@@ -35,13 +35,13 @@ async fn a_database_that_hangs_is_given_up_and_found_again_with_every_connection
     for _ in 0..2 * CONNECTIONS_MAX {
         assert!(store.ready().await.unwrap_err().is_transient());
         assert!(count().await.unwrap_err().is_transient());
-        assert!(store.prune_batches(DAY, 10).await.unwrap_err().is_transient());
+        assert!(store.prune_hourly(DAY, 10).await.unwrap_err().is_transient());
     }
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
 
     server.resume();
     let all_at_once = async || {
-        let (ready, counted, pruned) = tokio::join!(store.ready(), count(), store.prune_batches(DAY, 10));
+        let (ready, counted, pruned) = tokio::join!(store.ready(), count(), store.prune_hourly(DAY, 10));
         ready?;
         counted?;
         Ok(pruned?)

@@ -1,4 +1,4 @@
-//! One worker counts what another deletes, each order of the two forced.
+//! One worker counts what another deletes or forgets, each order of the two forced.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
@@ -7,7 +7,7 @@ mod support;
 use counter_worker::{
     adapters::postgres::PostgresTotals,
     domain::Batch,
-    ports::{Applied, TotalsStore as _},
+    ports::{Applied, StoreError, TotalsStore as _},
 };
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -31,7 +31,7 @@ impl Place {
 
     /// Applies the batch while another worker's transaction, which has done `held`, is open; that one is committed, after
     /// `last`, once the batch waits for it.
-    async fn apply_against(&self, held: &str, last: &str, batch: Batch) -> Applied {
+    async fn apply_against(&self, held: &str, last: &str, batch: Batch) -> Result<Applied, StoreError> {
         let mut other = self.sql.begin().await.expect("begun");
         sqlx::raw_sql(AssertSqlSafe(held.to_owned())).execute(&mut *other).await.expect("done");
         let commit = async {
@@ -41,7 +41,7 @@ impl Place {
         };
         let batches = [batch];
         let (applied, ()) = tokio::join!(self.store.apply(&batches), commit);
-        applied.expect("applied")
+        applied
     }
 
     async fn somebody_waits(&self) -> bool {
@@ -79,7 +79,7 @@ async fn a_deletion_waits_for_what_is_being_counted_and_deletes_that_too() {
         }
         let mut deletion = view_batch(Uuid::now_v7(), &[]);
         deletion.deleted_snippet_ids = vec!["a".to_owned()];
-        place.apply_against(COUNT, COUNT_THE_HOUR, parsed(&deletion)).await;
+        place.apply_against(COUNT, COUNT_THE_HOUR, parsed(&deletion)).await.expect("applied");
         assert_eq!(place.rows().await, 0, "known before: {is_known}");
     }
 }
@@ -92,8 +92,21 @@ async fn what_is_counted_during_a_deletion_is_dropped() {
             place.store.apply(&[batch(Uuid::now_v7(), &[("a", 1)])]).await.expect("applied");
         }
         let count = batch(Uuid::now_v7(), &[("a", 5)]);
-        let applied = place.apply_against(DELETE, DELETE_THE_REST, count).await;
+        let applied = place.apply_against(DELETE, DELETE_THE_REST, count).await.expect("applied");
         assert_eq!(applied, Applied { new_batches: 1, duplicates: 0, views: 0, dropped_views: 5 });
         assert_eq!(place.rows().await, 0, "known before: {is_known}");
     }
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_while_it_is_forgotten_is_refused() {
+    let place = Place::new().await;
+    let again = batch(Uuid::now_v7(), &[("a", 1)]);
+    place.store.apply(std::slice::from_ref(&again)).await.expect("applied");
+    let remember = format!("UPDATE views.pruned SET batches_to = '{}'", again.id());
+    let applied = place.apply_against("DELETE FROM views.batches", &remember, again).await;
+    assert!(matches!(applied, Err(StoreError::Refused(_))), "{applied:?}");
+    let views: i64 =
+        sqlx::query_scalar("SELECT views FROM views.totals").fetch_one(&place.sql).await.expect("read");
+    assert_eq!(views, 1);
 }

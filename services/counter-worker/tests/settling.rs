@@ -137,8 +137,12 @@ impl TotalsStore for FailingStore {
         Ok(applied)
     }
 
-    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        self.inner.prune_batches(age, limit).await
+    async fn prune_batches(&self, age: Duration, limit: u32, from: &mut Uuid) -> Result<u64, StoreError> {
+        self.inner.prune_batches(age, limit, from).await
+    }
+
+    async fn prune_hourly(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.inner.prune_hourly(age, limit).await
     }
 
     async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
@@ -187,11 +191,15 @@ impl TotalsStore for HangingStore {
         std::future::pending().await
     }
 
-    async fn prune_batches(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
+    async fn prune_batches(&self, _: Duration, _: u32, _: &mut Uuid) -> Result<u64, StoreError> {
         std::future::pending().await
     }
 
-    async fn prune_deleted(&self, _age: Duration, _limit: u32) -> Result<u64, StoreError> {
+    async fn prune_hourly(&self, _: Duration, _: u32) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn prune_deleted(&self, _: Duration, _: u32) -> Result<u64, StoreError> {
         std::future::pending().await
     }
 }

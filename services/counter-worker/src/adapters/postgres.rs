@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use database::{Database, Migrations, Options, Schema, Transaction};
 use secrecy::SecretString;
 use sqlx::{Error as SqlxError, Row as _, error::DatabaseError};
+use uuid::Uuid;
 
 use crate::{
     domain::Batch,
@@ -84,13 +85,17 @@ impl TotalsStore for PostgresTotals {
 
     async fn apply(&self, batches: &[Batch]) -> Result<Applied, StoreError> {
         let mut transaction = self.database.begin().await.map_err(classify)?;
-        let applied = apply::apply(&mut transaction, batches).await.map_err(classify)?;
+        let applied = apply::apply(&mut transaction, batches).await?;
         transaction.commit().await.map_err(classify)?;
         Ok(applied)
     }
 
-    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        self.prune(async |transaction| prune::batches(transaction, age, limit).await).await
+    async fn prune_batches(&self, age: Duration, limit: u32, from: &mut Uuid) -> Result<u64, StoreError> {
+        self.prune(async |transaction| prune::batches(transaction, age, limit, from).await).await
+    }
+
+    async fn prune_hourly(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        self.prune(async |transaction| prune::hourly(transaction, age, limit).await).await
     }
 
     async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {

@@ -1,16 +1,18 @@
 //! Totals in a SQLite file, for the embedded mode.
 
 mod apply;
+mod prune;
 
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use database::Migrations;
 use sqlx::{
-    Error as SqlxError, SqlitePool,
+    Error as SqlxError, Sqlite, SqlitePool, Transaction,
     error::{DatabaseError, ErrorKind},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use uuid::Uuid;
 
 use crate::{
     domain::Batch,
@@ -25,17 +27,12 @@ const MIGRATIONS: Migrations = Migrations(&[
     (2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
 ]);
 
-const PRUNE_BATCHES: &str = "DELETE FROM batches WHERE batch_id IN (
-    SELECT batch_id FROM batches WHERE applied_at < unixepoch() - ? ORDER BY applied_at LIMIT ?)";
-const OLD_DELETED: &str = "SELECT snippet_id FROM deleted WHERE deleted_at < unixepoch() - ?
-    ORDER BY deleted_at LIMIT ?";
 /// Delete all that is kept of a snippet.
 const DELETE_ALL_OF: [&str; 3] = [
     "DELETE FROM totals WHERE snippet_id = ?",
     "DELETE FROM hourly WHERE snippet_id = ?",
     "DELETE FROM daily WHERE snippet_id = ?",
 ];
-const FORGET_DELETED: &str = "DELETE FROM deleted WHERE snippet_id = ?";
 
 /// Totals, roll-ups, and what was deleted, in one file.
 #[derive(Debug, Clone)]
@@ -79,45 +76,36 @@ impl TotalsStore for SqliteTotals {
     }
 
     async fn apply(&self, batches: &[Batch]) -> Result<Applied, StoreError> {
-        self.commit(batches).await.map_err(classify)
+        let mut transaction = self.begin().await?;
+        let applied = apply::apply(&mut transaction, batches).await?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(applied)
     }
 
-    async fn prune_batches(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        let query = sqlx::query(PRUNE_BATCHES).bind(seconds(age)).bind(limit).execute(&self.pool);
-        Ok(query.await.map_err(classify)?.rows_affected())
+    async fn prune_batches(&self, age: Duration, limit: u32, from: &mut Uuid) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let pruned = prune::batches(&mut transaction, age, limit, from).await.map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(pruned)
+    }
+
+    async fn prune_hourly(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        prune::hourly(&self.pool, age, limit).await.map_err(classify)
     }
 
     async fn prune_deleted(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        self.forget_deleted(age, limit).await.map_err(classify)
+        let mut transaction = self.begin().await?;
+        let pruned = prune::deleted(&mut transaction, age, limit).await.map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(pruned)
     }
 }
 
 impl SqliteTotals {
-    async fn commit(&self, batches: &[Batch]) -> Result<Applied, SqlxError> {
-        // Immediate: a transaction that begins by reading can't wait for its turn to write.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let applied = apply::apply(&mut transaction, batches).await?;
-        transaction.commit().await?;
-        Ok(applied)
+    /// Immediate: a transaction that begins by reading can't wait for its turn to write.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(classify)
     }
-
-    async fn forget_deleted(&self, age: Duration, limit: u32) -> Result<u64, SqlxError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let old = sqlx::query_scalar(OLD_DELETED).bind(seconds(age)).bind(limit);
-        let old: Vec<String> = old.fetch_all(&mut *transaction).await?;
-        let mut rows = 0;
-        for id in old {
-            for delete in DELETE_ALL_OF.into_iter().chain([FORGET_DELETED]) {
-                rows += sqlx::query(delete).bind(&id).execute(&mut *transaction).await?.rows_affected();
-            }
-        }
-        transaction.commit().await?;
-        Ok(rows)
-    }
-}
-
-fn seconds(age: Duration) -> i64 {
-    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn classify(error: SqlxError) -> StoreError {

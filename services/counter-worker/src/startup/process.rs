@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::start;
 use crate::{
-    Settings,
+    Retention, Settings,
     adapters::{amqp::AmqpQueue, postgres::PostgresTotals},
     config::{Cli, Command, ServeArgs},
     dead_letters,
@@ -34,7 +34,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let telemetry = Telemetry::install(NAME, config.telemetry)?;
     let bound = Bound::bind(config.server).await?;
-    let app = app(&config.database_url, config.amqp_url, config.settings)?;
+    let app = app(&config.database_url, config.amqp_url, config.settings, config.retention)?;
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -47,12 +47,17 @@ async fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
 }
 
 /// A dependency that is away is waited for; only a malformed address is an error.
-fn app(database_url: &SecretString, amqp_url: SecretString, settings: Settings) -> Result<App, StoreError> {
+fn app(
+    database_url: &SecretString,
+    amqp_url: SecretString,
+    settings: Settings,
+    retention: Retention,
+) -> Result<App, StoreError> {
     let store = Arc::new(PostgresTotals::new(database_url)?);
     let queue = AmqpQueue::new(amqp_url, prefetch(settings));
     let broker = queue.status();
     let mut background = Background::default();
-    let status = start(store.clone(), queue, settings, &mut background);
+    let status = start(store.clone(), queue, settings, retention, &mut background);
     let postgres = move || {
         let store = store.clone();
         async move { store.ready().await.map_err(Into::into) }

@@ -41,6 +41,11 @@ macro_rules! contract {
                 deletions::what_was_left_behind_goes_before_the_deletion_is_forgotten,
                 deletions::young_deletions_are_remembered,
                 pruning::only_old_batches_are_pruned_and_boundedly,
+                pruning::a_batch_that_was_forgotten_is_refused_and_not_counted,
+                pruning::a_backlog_that_nothing_was_pruned_past_counts,
+                pruning::ids_without_a_time_are_pruned_by_when_they_were_applied,
+                pruning::a_publisher_whose_clock_is_ahead_does_not_make_others_old,
+                pruning::old_hours_are_pruned_and_days_stay,
             }
         })*
     };

@@ -14,16 +14,19 @@ use database::Transaction;
 use sqlx::{Decode, Error as SqlxError, Postgres, Row as _, Type, postgres::PgRow};
 use uuid::Uuid;
 
-use super::rollups::{self, DELETE_ROLLUPS};
+use super::{
+    classify,
+    rollups::{self, DELETE_ROLLUPS},
+};
 use crate::{
-    domain::{Batch, Tally},
-    ports::Applied,
+    domain::{Batch, Tally, batch_id},
+    ports::{Applied, StoreError},
 };
 
 const INSERT_BATCHES: &str = "INSERT INTO views.batches (batch_id)
     SELECT id FROM unnest($1::uuid[]) AS id ORDER BY id
     ON CONFLICT DO NOTHING RETURNING batch_id";
-const CLOCK: &str = "SELECT floor(extract(epoch FROM now()))::bigint";
+const CLOCK: &str = "SELECT floor(extract(epoch FROM now()))::bigint, (SELECT batches_to FROM views.pruned)";
 // A deletion that is told again is remembered from now on.
 const INSERT_DELETED: &str = "INSERT INTO views.deleted (snippet_id)
     SELECT id FROM unnest($1::text[]) AS id ORDER BY id COLLATE \"C\"
@@ -43,14 +46,39 @@ const DELETE_TOTALS: &str = "DELETE FROM views.totals WHERE snippet_id = ANY($1:
 const DELETED_ROWS_MAX: u32 = 20_000;
 
 /// Does all of a flush but the commit.
-pub(super) async fn apply(transaction: &mut Transaction, batches: &[Batch]) -> Result<Applied, SqlxError> {
+pub(super) async fn apply(transaction: &mut Transaction, batches: &[Batch]) -> Result<Applied, StoreError> {
+    let new = insert_batches(transaction, batches).await.map_err(classify)?;
+    // In this order: an id that is being forgotten keeps our insert waiting, and goes in only when it is forgotten; then, each
+    // statement seeing what was committed before it, we see here how far ids are forgotten. The other way around one could be
+    // forgotten after we have looked and before we insert it, and would count again.
+    let clock = clock(transaction).await.map_err(classify)?;
+    let is_new = batch_id::check_new(&new, clock.forgotten_to);
+    is_new.map_err(|forgotten| StoreError::Refused(Box::new(forgotten)))?;
+    let mut tally = Tally::of(batches, &new, clock.now);
+    add(transaction, &mut tally).await.map_err(classify)?;
+    Ok(Applied::new(batches.len(), new.len(), &tally))
+}
+
+async fn insert_batches(
+    transaction: &mut Transaction,
+    batches: &[Batch],
+) -> Result<HashSet<Uuid>, SqlxError> {
     let ids: Vec<Uuid> = batches.iter().map(Batch::id).collect();
     let inserted = transaction.fetch_all(sqlx::query(INSERT_BATCHES).bind(ids)).await?;
-    let new: HashSet<Uuid> = column(&inserted)?.into_iter().collect();
-    let now = column(&transaction.fetch_all(sqlx::query(CLOCK)).await?)?;
-    let mut tally = Tally::of(batches, &new, now.first().copied().ok_or(SqlxError::RowNotFound)?);
-    add(transaction, &mut tally).await?;
-    Ok(Applied::new(batches.len(), new.len(), &tally))
+    Ok(column(&inserted)?.into_iter().collect())
+}
+
+struct Clock {
+    /// The database's, in seconds since 1970.
+    now: i64,
+    /// Ids up to this one are forgotten.
+    forgotten_to: Option<Uuid>,
+}
+
+async fn clock(transaction: &mut Transaction) -> Result<Clock, SqlxError> {
+    let rows = transaction.fetch_all(sqlx::query(CLOCK)).await?;
+    let row = rows.first().ok_or(SqlxError::RowNotFound)?;
+    Ok(Clock { now: row.try_get(0)?, forgotten_to: row.try_get(1)? })
 }
 
 async fn add(transaction: &mut Transaction, tally: &mut Tally<'_>) -> Result<(), SqlxError> {

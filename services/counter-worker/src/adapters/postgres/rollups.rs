@@ -28,10 +28,10 @@ macro_rules! delete {
         concat!(
             "DELETE FROM views.",
             $table,
-            " WHERE (snippet_id, start_time) IN (
-                SELECT snippet_id, start_time FROM views.",
+            " WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM views.",
             $table,
-            " WHERE snippet_id = ANY($1::text[]) LIMIT $2 FOR UPDATE SKIP LOCKED)"
+            " WHERE snippet_id = ANY($1::text[]) LIMIT $2 FOR UPDATE SKIP LOCKED))"
         )
     };
 }

@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use sqlx::{Error as SqlxError, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::DELETE_ALL_OF;
+use super::{DELETE_ALL_OF, classify};
 use crate::{
-    domain::{Batch, Tally},
-    ports::Applied,
+    domain::{Batch, Tally, batch_id},
+    ports::{Applied, StoreError},
 };
 
 const INSERT_BATCH: &str =
     "INSERT INTO batches (batch_id, applied_at) VALUES (?, unixepoch()) ON CONFLICT DO NOTHING";
-const CLOCK: &str = "SELECT unixepoch()";
+const CLOCK: &str = "SELECT unixepoch(), (SELECT batches_to FROM pruned)";
 // A deletion that is told again is remembered from now on.
 const INSERT_DELETED: &str = "INSERT INTO deleted (snippet_id, deleted_at) VALUES (?, unixepoch())
     ON CONFLICT (snippet_id) DO UPDATE SET deleted_at = excluded.deleted_at";
@@ -44,17 +44,15 @@ const UPSERT_DAY: &str = upsert!("daily");
 pub(super) async fn apply(
     transaction: &mut Transaction<'_, Sqlite>,
     batches: &[Batch],
-) -> Result<Applied, SqlxError> {
-    let new = insert_batches(transaction, batches).await?;
-    let now = sqlx::query_scalar(CLOCK).fetch_one(&mut **transaction).await?;
+) -> Result<Applied, StoreError> {
+    let new = insert_batches(transaction, batches).await.map_err(classify)?;
+    let clock = sqlx::query_as(CLOCK).fetch_one(&mut **transaction).await;
+    let (now, forgotten_to): (i64, Option<Uuid>) = clock.map_err(classify)?;
+    let is_new = batch_id::check_new(&new, forgotten_to);
+    is_new.map_err(|forgotten| StoreError::Refused(Box::new(forgotten)))?;
     let mut tally = Tally::of(batches, &new, now);
-    for id in tally.deleted() {
-        sqlx::query(INSERT_DELETED).bind(id).execute(&mut **transaction).await?;
-        for delete in DELETE_ALL_OF {
-            sqlx::query(delete).bind(id).execute(&mut **transaction).await?;
-        }
-    }
-    add(transaction, &mut tally).await?;
+    delete(transaction, &tally).await.map_err(classify)?;
+    add(transaction, &mut tally).await.map_err(classify)?;
     Ok(Applied::new(batches.len(), new.len(), &tally))
 }
 
@@ -70,6 +68,16 @@ async fn insert_batches(
         }
     }
     Ok(new)
+}
+
+async fn delete(transaction: &mut Transaction<'_, Sqlite>, tally: &Tally<'_>) -> Result<(), SqlxError> {
+    for id in tally.deleted() {
+        sqlx::query(INSERT_DELETED).bind(id).execute(&mut **transaction).await?;
+        for delete in DELETE_ALL_OF {
+            sqlx::query(delete).bind(id).execute(&mut **transaction).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn add(transaction: &mut Transaction<'_, Sqlite>, tally: &mut Tally<'_>) -> Result<(), SqlxError> {
