@@ -10,6 +10,7 @@
 //! Nothing outlives its owner: servers live in their own process groups and temporary folders, end with
 //! the value that stands for them, and also when the test process itself is killed.
 
+mod disk;
 mod envoy;
 mod http;
 mod ports;

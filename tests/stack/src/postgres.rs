@@ -5,13 +5,21 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use crate::disk::Disk;
 use crate::ports::Port;
 use crate::programs::{clean_command, installed, run};
 use crate::server::{Server, probe, temp_dir};
 use crate::unique::{random, unique};
+use crate::wait::eventually;
+
+/// What a server's log of changes may take of a disk of its own.
+const SMALL_WAL: &str = "max_wal_size=32MB";
+/// How long a server may take to answer again once there is room on its disk.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a Postgres server is run.
 #[derive(Debug, Default)]
@@ -27,6 +35,7 @@ pub struct PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
+    disk: Option<Disk>,
     url: String,
     _port: Port,
 }
@@ -39,14 +48,31 @@ impl Postgres {
 
     /// Starts a server.
     pub async fn start_with(options: PostgresOptions) -> anyhow::Result<Self> {
+        Self::start_on(None, options).await
+    }
+
+    /// Starts a server whose data is on a disk of its own of that size, 128 MiB at least, in memory, which can be
+    /// [filled](Self::fill_disk). Only root can have one.
+    pub async fn start_on_small_disk(disk_bytes: u64) -> anyhow::Result<Self> {
+        Self::start_on(Some(disk_bytes), PostgresOptions::default()).await
+    }
+
+    async fn start_on(disk_bytes: Option<u64>, options: PostgresOptions) -> anyhow::Result<Self> {
         let port = options.port.map_or_else(Port::free, Ok)?;
         let programs = Programs::find()?;
         let dir = temp_dir("postgres")?;
         programs.give_to_owner(dir.path())?;
+        let disk = match disk_bytes {
+            Some(bytes) => Some(programs.mount(dir.path(), bytes).await?),
+            None => None,
+        };
         let password = format!("{:016x}", random());
-        programs.initdb(dir.path(), &password).await?;
+        programs.initdb(dir.path(), &password, disk.is_some()).await?;
 
-        let command = programs.postgres(dir.path(), port.number(), options.fsync);
+        let mut command = programs.postgres(dir.path(), port.number(), options.fsync);
+        if disk.is_some() {
+            command.args(["-c", SMALL_WAL]);
+        }
         let ready = programs.clone();
         let number = port.number();
         let probe = probe(move || {
@@ -55,7 +81,7 @@ impl Postgres {
         });
         let server = Server::start("postgres", dir, command, probe).await?;
         let url = format!("postgres://postgres:{password}@{}/postgres", port.addr());
-        Ok(Self { server, url, _port: port })
+        Ok(Self { server, disk, url, _port: port })
     }
 
     /// The superuser's URL of the database `postgres`.
@@ -91,9 +117,42 @@ impl Postgres {
         self.server.restart().await
     }
 
+    /// Leaves no byte free on the server's own disk. A server that needs room for its log of changes panics then, starts
+    /// anew by itself, and gives up if that takes room, too.
+    pub async fn fill_disk(&self) -> anyhow::Result<()> {
+        self.disk()?.fill().await
+    }
+
+    /// Ends a [`fill_disk`](Self::fill_disk), and starts the server again if it has given up meanwhile; tells whether it had.
+    pub async fn free_disk(&self) -> anyhow::Result<bool> {
+        self.disk()?.free()?;
+        let mut had_given_up = false;
+        let answers = eventually(ANSWERS_WITHIN, async || {
+            if self.server.has_ended() {
+                had_given_up = true;
+                self.restart().await?;
+            }
+            execute(&self.url, "SELECT 1").await
+        });
+        answers.await?;
+        Ok(had_given_up)
+    }
+
+    fn disk(&self) -> anyhow::Result<&Disk> {
+        self.disk.as_ref().context("the server has no disk of its own")
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         self.server.log()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // The folder is removed together with the server, and can't be while a disk is mounted in it.
+        self.server.kill();
+        self.disk = None;
     }
 }
 
@@ -196,7 +255,7 @@ impl Programs {
         Ok(())
     }
 
-    async fn initdb(&self, dir: &Path, password: &str) -> anyhow::Result<()> {
+    async fn initdb(&self, dir: &Path, password: &str, small_segments: bool) -> anyhow::Result<()> {
         let password_file = dir.join("password");
         fs::write(&password_file, password)?;
         self.give_to_owner(&password_file)?;
@@ -205,10 +264,21 @@ impl Programs {
         // for each of a test run's many connections.
         command.args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C.UTF-8"]);
         command.args(["--no-sync", "--no-instructions"]);
+        // A server on a full disk notices when it begins a new segment of its log of changes.
+        if small_segments {
+            command.arg("--wal-segsize=1");
+        }
         command.arg("--pgdata").arg(data_dir(dir)).arg("--pwfile").arg(&password_file);
         run(command).await.context("initdb failed")?;
         fs::remove_file(&password_file)?;
         Ok(())
+    }
+
+    async fn mount(&self, dir: &Path, bytes: u64) -> anyhow::Result<Disk> {
+        let owner = self.owner.context("only root can mount a disk")?;
+        let data_dir = data_dir(dir);
+        fs::create_dir(&data_dir)?;
+        Disk::mount(&data_dir, bytes, owner).await
     }
 
     fn postgres(&self, dir: &Path, port: u16, fsync: bool) -> Command {

@@ -84,6 +84,7 @@ read -r word || word=orphaned
 children=$(grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3)
 kill -s KILL -- "-$1" $children
 sleep 1
+for disk in $(grep -s " $2/" /proc/mounts | cut -d' ' -f2); do umount -l "$disk"; done
 rm -rf -- "$2"
 "#;
 

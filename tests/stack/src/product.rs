@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::ports::Port;
+use crate::postgres::Database;
 use crate::programs::binary;
-use crate::service::{Service, ServiceBuilder};
+use crate::service::{Service, ServiceBuilder, StartedWhen};
 use crate::shared::{Shared, SharedServers};
 
 /// The ports of the design; the second replica's follows the same pattern.
@@ -63,6 +64,8 @@ pub struct ProductBuilder {
     workers: usize,
     design_ports: bool,
     env: Vec<(String, String)>,
+    env_of: Vec<(String, String, String)>,
+    started_when: StartedWhen,
 }
 
 impl ProductBuilder {
@@ -101,7 +104,27 @@ impl ProductBuilder {
         self
     }
 
-    /// Migrates, starts everything, and waits until each service is ready.
+    /// Sets an environment variable for the service of that name (`snippets-1`, `counter-worker-2`, ...) alone. It wins
+    /// over what the service would get otherwise.
+    #[must_use]
+    pub fn env_of(mut self, service: &str, name: &str, value: impl Into<String>) -> Self {
+        self.env_of.push((service.to_owned(), name.to_owned(), value.into()));
+        self
+    }
+
+    /// What the start and each restart of a service wait for; `/readyz` by default.
+    #[must_use]
+    pub fn started_when(mut self, started_when: StartedWhen) -> Self {
+        self.started_when = started_when;
+        self
+    }
+
+    /// The database that the product is to work on.
+    pub fn database(&self) -> Database {
+        Database::at(&self.backends.database_url)
+    }
+
+    /// Migrates, starts everything, and waits until each service has started.
     pub async fn start(self) -> anyhow::Result<Product> {
         self.migrate("snippets").await?;
         self.migrate("counter-worker").await?;
@@ -125,30 +148,43 @@ impl ProductBuilder {
     async fn start_ratelimit(&self) -> anyhow::Result<Service> {
         let service = self.service("ratelimit", "ratelimit")?;
         let service = service.env("COUNTERS_REDIS_URL", &self.backends.counters_redis_url);
-        self.on_ports(service, Some(RATELIMIT_PORT))?.start().await
+        self.start_on("ratelimit", service, Some(RATELIMIT_PORT)).await
     }
 
     async fn start_snippets(&self, index: usize, ratelimit: &Service) -> anyhow::Result<Service> {
+        let name = format!("snippets-{}", index + 1);
         let service = self
-            .service("snippets", &format!("snippets-{}", index + 1))?
+            .service("snippets", &name)?
             .env("DATABASE_URL", &self.backends.database_url)
             .env("CACHE_REDIS_URL", &self.backends.cache_redis_url)
             .env("AMQP_URL", &self.backends.amqp_url)
             .env("RATELIMIT_URL", ratelimit.grpc_url());
-        self.on_ports(service, SNIPPETS_PORTS.get(index).copied())?.start().await
+        self.start_on(&name, service, SNIPPETS_PORTS.get(index).copied()).await
     }
 
     async fn start_counter_worker(&self, index: usize) -> anyhow::Result<Service> {
+        let name = format!("counter-worker-{}", index + 1);
         let service = self
-            .service("counter-worker", &format!("counter-worker-{}", index + 1))?
+            .service("counter-worker", &name)?
             .env("DATABASE_URL", &self.backends.database_url)
             .env("AMQP_URL", &self.backends.amqp_url);
-        self.on_ports(service, None)?.start().await
+        self.start_on(&name, service, None).await
     }
 
     fn service(&self, program: &str, name: &str) -> anyhow::Result<ServiceBuilder> {
         let service = Service::builder(name, self.program(program)?);
         Ok(self.env.iter().fold(service, |service, (name, value)| service.env(name, value)))
+    }
+
+    async fn start_on(
+        &self,
+        name: &str,
+        service: ServiceBuilder,
+        wanted: Option<u16>,
+    ) -> anyhow::Result<Service> {
+        let own = self.env_of.iter().filter(|(service, ..)| service == name);
+        let service = own.fold(service, |service, (_, name, value)| service.env(name, value));
+        self.on_ports(service, wanted)?.started_when(self.started_when).start().await
     }
 
     fn on_ports(&self, service: ServiceBuilder, wanted: Option<u16>) -> anyhow::Result<ServiceBuilder> {
@@ -190,6 +226,8 @@ impl Product {
             workers: 2,
             design_ports: false,
             env: Vec::new(),
+            env_of: Vec::new(),
+            started_when: StartedWhen::default(),
         }
     }
 

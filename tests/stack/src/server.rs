@@ -134,6 +134,11 @@ impl Server {
         lock(&self.process).as_ref().map(Process::id)
     }
 
+    /// Whether the process has ended by itself; false while it is killed.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.exit_status(), Ok(Some(_)))
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 /// How long a paused server is watched for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(300);
+const DISK_BYTES: u64 = 128 << 20;
 
 #[tokio::test]
 async fn postgres_survives_kill_and_pause() -> anyhow::Result<()> {
@@ -36,6 +37,27 @@ async fn postgres_survives_kill_and_pause() -> anyhow::Result<()> {
     let addr = addr_of(server.url())?;
     drop(server);
     assert!(TcpStream::connect(addr).await.is_err(), "a dropped server listens");
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgres_survives_a_full_disk() -> anyhow::Result<()> {
+    let server = match Postgres::start_on_small_disk(DISK_BYTES).await {
+        Err(error) if format!("{error:#}").contains("mount a disk") => {
+            println!("not tried: {error:#}");
+            return Ok(());
+        }
+        started => started?,
+    };
+    let database = server.database().await?;
+    database.execute("CREATE TABLE kept AS SELECT 42 AS id").await?;
+    server.fill_disk().await?;
+    let more = "CREATE TABLE more AS SELECT generate_series(1, 1000000)";
+    let refused = database.execute(more).await.expect_err("there is room on a full disk").to_string();
+    assert!(refused.contains("No space left") || refused.contains("closed"), "{refused}");
+    server.free_disk().await?;
+    database.execute(more).await?;
+    assert_eq!(database.execute("SELECT id FROM kept").await?, "42");
     Ok(())
 }
 
