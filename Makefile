@@ -1,6 +1,6 @@
 # The commands that a person types. `make` lists them.
 
-.PHONY: help run test rabbitmq lint fmt up bench fuzz
+.PHONY: help run test rabbitmq lint fmt up bench faults fuzz
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -37,6 +37,17 @@ bench: ## compare the service with a bare tonic echo (ARGS=--help)
 	scripts/install-packages.sh servers bench
 	cargo build --release --workspace --bins
 	$(TARGET)/release/loadgen $(ARGS)
+
+faults: ## count every view through random faults, for some 25 minutes (ARGS=--help)
+	scripts/install-packages.sh servers
+	cargo build --workspace --bins
+ifdef ARGS
+	$(TARGET)/debug/faults $(ARGS)
+else
+	$(TARGET)/debug/faults --schedules 20
+	$(TARGET)/debug/faults --schedules 5 --kill-replicas
+	$(TARGET)/debug/faults --schedules 5 --kill-replicas --spool
+endif
 
 fuzz: ## look for inputs that the rate limiter gets wrong (SECONDS_EACH=60)
 	scripts/fuzz.sh

@@ -1,5 +1,6 @@
 //! Calls to one replica, each with a deadline.
 
+use std::error::Error;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +13,8 @@ use rpc::snippets::v1::{
 };
 use stack::Service;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, ConnectError, Request, Status};
+use tonic_types::StatusExt as _;
 
 /// The server's own limit: what it answers, it answers by then.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -109,4 +111,22 @@ impl Client {
         }
         Ok(request)
     }
+}
+
+/// Whether the call that failed so can't have done anything: it was never sent, or the service itself has refused it.
+pub(crate) fn had_no_effect(status: &Status) -> bool {
+    let refusals = [Code::NotFound, Code::ResourceExhausted, Code::Unavailable];
+    let was_refused = refusals.contains(&status.code()) && status.get_details_error_info().is_some();
+    was_refused || was_never_sent(status)
+}
+
+fn was_never_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -1,16 +1,14 @@
 //! Many readers at once, at a bounded pace.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use stack::until;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
+use crate::lanes::{Lane, Lanes};
 use crate::{Client, PATIENCE, Views};
 
 /// Readers of each replica.
@@ -21,31 +19,29 @@ const PACE: Duration = Duration::from_millis(2);
 const READS_MAX: usize = 50_000;
 /// A read waits for neither a counter, nor the broker, nor the worker. Waiting for any of them would take longer:
 /// services give the broker 5 s to answer.
-const READ_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const READ_WITHIN: Duration = Duration::from_secs(3);
 
 /// Readers that go on until they are stopped, or have seen a read fail.
 #[derive(Debug)]
 pub struct Flood {
     views: Arc<Views>,
-    stopped: Arc<AtomicBool>,
-    lanes: JoinSet<Option<(String, Status)>>,
+    lanes: Lanes<(String, Status)>,
 }
 
 impl Flood {
     /// Reads these snippets through these clients in an order that follows from `seed`.
     pub fn start(views: &Arc<Views>, clients: &[Client], ids: &[String], seed: u64) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let mut lanes = JoinSet::new();
+        let mut lanes = Lanes::new(READS_MAX);
         for (client, lane) in clients.iter().flat_map(|client| (0..LANES).map(move |lane| (client, lane))) {
-            let lane = Lane {
+            let reader = Reader {
                 views: Arc::clone(views),
                 client: client.within(READ_WITHIN),
                 ids: ids.to_vec(),
                 rng: StdRng::seed_from_u64(seed.wrapping_add(lane)),
             };
-            lanes.spawn(lane.run(Arc::clone(&stopped)));
+            lanes.add(PACE, reader);
         }
-        Self { views: Arc::clone(views), stopped, lanes }
+        Self { views: Arc::clone(views), lanes }
     }
 
     /// Waits until that many more reads were answered.
@@ -58,32 +54,23 @@ impl Flood {
     /// Lets every read finish, and gives those that failed with the snippet they were for. A lane ends with the
     /// first, so there is one of a lane at most.
     pub async fn stop(self) -> Vec<(String, Status)> {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.lanes.join_all().await.into_iter().flatten().collect()
+        self.lanes.stop().await
     }
 }
 
-struct Lane {
+struct Reader {
     views: Arc<Views>,
     client: Client,
     ids: Vec<String>,
     rng: StdRng,
 }
 
-impl Lane {
-    async fn run(mut self, stopped: Arc<AtomicBool>) -> Option<(String, Status)> {
-        let mut pace = interval(PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for _ in 0..READS_MAX {
-            if stopped.load(Ordering::Relaxed) {
-                return None;
-            }
-            pace.tick().await;
-            let id = self.ids[self.rng.random_range(0..self.ids.len())].clone();
-            if let Err(status) = self.views.read(&self.client, &id).await {
-                return Some((id, status));
-            }
-        }
-        None
+impl Lane for Reader {
+    type End = (String, Status);
+
+    async fn step(&mut self) -> Option<Self::End> {
+        let id = self.ids[self.rng.random_range(0..self.ids.len())].clone();
+        let read = self.views.read(&self.client, &id).await;
+        read.err().map(|status| (id, status))
     }
 }

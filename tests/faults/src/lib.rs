@@ -1,10 +1,12 @@
 //! What the fault tests share: a product that tells its story when a test fails, clients with a deadline, reads
-//! whose views are tallied, and outages.
+//! whose views are tallied, outages, and [`conservation`], which lets many of them happen at random.
 //!
 //! The law that they test: every view that a client was answered is counted, once, whatever died meanwhile.
 
 mod client;
+pub mod conservation;
 mod flood;
+mod lanes;
 mod outage;
 mod readiness;
 mod rig;

@@ -1,6 +1,6 @@
 //! The two ways in which a server is away: gone, and there but silent.
 
-use stack::{Postgres, Redis, Service};
+use stack::{Postgres, RabbitMq, Redis, Service};
 
 /// How a server is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub trait Faulty {
     /// SIGCONT.
     fn resume(&self);
     /// Starts it again, with the same data.
-    fn restart(&self) -> impl Future<Output = anyhow::Result<()>>;
+    fn restart(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 impl Outage {
@@ -36,7 +36,7 @@ impl Outage {
     }
 
     /// Brings it back.
-    pub async fn end(self, server: &impl Faulty) -> anyhow::Result<()> {
+    pub async fn end(self, server: &(impl Faulty + Sync)) -> anyhow::Result<()> {
         match self {
             Self::Killed => server.restart().await,
             Self::Paused => {
@@ -59,11 +59,11 @@ macro_rules! faulty {
             fn resume(&self) {
                 <$server>::resume(self);
             }
-            fn restart(&self) -> impl Future<Output = anyhow::Result<()>> {
+            fn restart(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
                 <$server>::restart(self)
             }
         }
     )*};
 }
 
-faulty!(Postgres, Redis, Service);
+faulty!(Postgres, RabbitMq, Redis, Service);

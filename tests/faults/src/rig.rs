@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
 use rpc::snippets::v1::Tier;
-use stack::{Backends, Product, ProductBuilder, Service, eventually};
+use stack::{Backends, Database, Product, ProductBuilder, Service, eventually};
 
-use crate::views::view_counts;
-use crate::{Client, Counts, PATIENCE, Views};
+use crate::views::{sum, view_counts};
+use crate::{Client, Counts, PATIENCE, Views, until_ready};
 
 const ADMIN_KEY: &str = "the-admin-key-of-the-tests";
 const LOG_TAIL_LINES: usize = 30;
@@ -20,6 +20,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 pub struct Rig {
     /// Its services.
     pub product: Product,
+    database: Database,
     owner_key: String,
 }
 
@@ -33,11 +34,15 @@ impl Rig {
 
     /// Starts it, and makes the account that owns the test's snippets, which may write 300 times a minute.
     pub async fn start(builder: ProductBuilder) -> anyhow::Result<Self> {
+        let database = builder.database();
         let product = builder.start().await?;
+        for service in product.services() {
+            until_ready(service).await?;
+        }
         let replica = product.snippets.first().ok_or_else(|| anyhow!("the tests need a replica"))?;
         let client = Client::of(replica)?;
         let owner_key = client.with_key(ADMIN_KEY).new_key(Tier::Premium).await?;
-        Ok(Self { product, owner_key })
+        Ok(Self { product, database, owner_key })
     }
 
     /// An anonymous caller of each replica.
@@ -77,7 +82,9 @@ impl Rig {
     ///
     /// All services end in order: replicas send what they hold, and what workers hold goes back to the head of the
     /// queue. Then one more view, a marker's, goes in at its tail, and a worker that has the queue to itself begins
-    /// anew. Once the marker is counted everything before it is, so that nothing can follow.
+    /// anew. Once the marker is counted and the worker has ended in order, too, everything is, so that nothing can follow.
+    ///
+    /// The replicas must say the same of each snippet, and the hours and days must add up to it.
     pub async fn settled(&self, of: &Counts) -> anyhow::Result<Counts> {
         let workers = &self.product.counter_workers;
         let reader = self.first_reader()?;
@@ -86,15 +93,50 @@ impl Rig {
             stop(service).await?;
         }
         for service in self.product.snippets.iter().chain(workers.first()) {
-            service.restart().await?;
+            restart(service).await?;
         }
         let mark = Views::default();
         mark.read(&reader, &marker).await?;
         mark.until_counted(&reader).await?;
-        for service in workers.iter().skip(1) {
-            service.restart().await?;
+        for service in workers.iter().take(1) {
+            stop(service).await?;
         }
-        final_counts(&reader, of).await
+        for service in workers {
+            restart(service).await?;
+        }
+        let counted = self.totals(of).await?;
+        self.assert_rolled_up(&counted).await?;
+        for reader in self.readers()? {
+            until_shown(&reader, &counted).await?;
+        }
+        Ok(counted)
+    }
+
+    /// What the database says of these snippets, also of those that are gone.
+    pub async fn totals(&self, of: &Counts) -> anyhow::Result<Counts> {
+        self.added_up("views.totals", of).await
+    }
+
+    /// Only where there are any: a worker that keeps totals alone is one, too.
+    async fn assert_rolled_up(&self, totals: &Counts) -> anyhow::Result<()> {
+        let by_hour = self.added_up("views.hourly", totals).await?;
+        let by_day = self.added_up("views.daily", totals).await?;
+        let has_none = sum(&by_hour) == 0 && sum(&by_day) == 0;
+        ensure!(has_none || by_hour == *totals, "the hours add up to {by_hour:?}, not {totals:?}");
+        ensure!(has_none || by_day == *totals, "the days add up to {by_day:?}, not {totals:?}");
+        Ok(())
+    }
+
+    async fn added_up(&self, table: &str, of: &Counts) -> anyhow::Result<Counts> {
+        let query = format!("SELECT snippet_id, sum(views) FROM {table} GROUP BY snippet_id");
+        let rows = self.database.execute(&query).await?;
+        let mut counted: Counts = of.keys().map(|id| (id.clone(), 0)).collect();
+        for (id, views) in rows.lines().filter_map(|row| row.split_once('|')) {
+            if let Some(count) = counted.get_mut(id) {
+                *count = views.parse()?;
+            }
+        }
+        Ok(counted)
     }
 
     fn first_reader(&self) -> anyhow::Result<Client> {
@@ -112,14 +154,19 @@ impl Drop for Rig {
     }
 }
 
-/// A replica that was just started says 0 of a snippet when the database is slow to tell, and is asked again.
-async fn final_counts(reader: &Client, of: &Counts) -> anyhow::Result<Counts> {
-    let counted = eventually(PATIENCE, async || {
-        let counted = view_counts(reader, of).await?;
-        ensure!(counted.values().all(|&views| views > 0), "some are not counted at all: {counted:?}");
-        Ok(counted)
+/// A replica that was just started says 0 of a snippet while the database is slow to tell.
+async fn until_shown(reader: &Client, counted: &Counts) -> anyhow::Result<()> {
+    let shown = eventually(PATIENCE, async || {
+        let shown = view_counts(reader, counted).await?;
+        ensure!(shown == *counted, "a replica shows {shown:?}, not {counted:?}");
+        Ok(())
     });
-    counted.await
+    shown.await
+}
+
+async fn restart(service: &Service) -> anyhow::Result<()> {
+    service.restart().await?;
+    until_ready(service).await
 }
 
 /// Ends a service in order, if it runs.

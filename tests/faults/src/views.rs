@@ -8,6 +8,7 @@ use rpc::snippets::v1::{Snippet, SnippetView};
 use stack::eventually;
 use tonic::Status;
 
+use crate::client::had_no_effect;
 use crate::{Client, PATIENCE};
 
 /// Views by snippet id.
@@ -15,16 +16,26 @@ pub type Counts = BTreeMap<String, u64>;
 
 /// Reads snippets, and tallies each answer as the one view that it is.
 #[derive(Debug, Default)]
-pub struct Views {
-    acknowledged: Mutex<Counts>,
+pub struct Views(Mutex<Tally>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    acknowledged: Counts,
+    unknown: Counts,
 }
 
 impl Views {
-    /// Reads all of a snippet. Only an answer is tallied: whether a read that failed was counted is unknown.
+    /// Reads all of a snippet. A read that ends without an answer is tallied apart: it was counted, or it was not. One
+    /// that was refused is no view.
     pub async fn read(&self, client: &Client, id: &str) -> Result<Snippet, Status> {
-        let snippet = client.get(id, SnippetView::Full).await?;
-        *self.lock().entry(id.to_owned()).or_default() += 1;
-        Ok(snippet)
+        let answer = client.get(id, SnippetView::Full).await;
+        let mut tally = self.lock();
+        match &answer {
+            Ok(_) => *tally.acknowledged.entry(id.to_owned()).or_default() += 1,
+            Err(status) if had_no_effect(status) => {}
+            Err(_) => *tally.unknown.entry(id.to_owned()).or_default() += 1,
+        }
+        answer
     }
 
     /// Reads a snippet that many times, one after the other; gives the last answer.
@@ -38,12 +49,17 @@ impl Views {
 
     /// What was answered so far.
     pub fn acknowledged(&self) -> Counts {
-        self.lock().clone()
+        self.lock().acknowledged.clone()
+    }
+
+    /// The reads so far that may have been counted, although no answer has come.
+    pub fn unknown(&self) -> Counts {
+        self.lock().unknown.clone()
     }
 
     /// What was answered so far, altogether.
     pub fn total(&self) -> u64 {
-        sum(&self.lock())
+        sum(&self.lock().acknowledged)
     }
 
     /// Waits until `view_count` is what was answered, for every snippet, as told by that replica.
@@ -59,8 +75,8 @@ impl Views {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

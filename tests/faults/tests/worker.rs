@@ -9,7 +9,7 @@ use std::time::Duration;
 use faults::{Flood, PATIENCE, Rig, Views, metric};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use stack::{Backends, Proxy, Service, binary, shared, until};
+use stack::{Backends, Proxy, Service, shared, until};
 use tokio::time::sleep;
 
 const APPLIED: &str = "counter_worker_batches_total{outcome=\"applied\"}";
@@ -60,17 +60,13 @@ async fn killed_workers_lose_nothing_and_count_nothing_twice() {
 impl Scene {
     async fn start() -> Self {
         let backends = Backends::fresh(shared()).await;
-        let builder = Rig::builder(backends.clone()).replicas(1).workers(0);
-        let mut rig = Rig::start(builder).await.unwrap();
         let (database, database_url) = Proxy::before_url(&backends.database_url).await.unwrap();
         let (broker, amqp_url) = Proxy::before_url(&backends.amqp_url).await.unwrap();
-        let by_proxies = Backends { database_url, amqp_url, ..backends.clone() };
-        for (name, backends) in [("counter-worker-1", &by_proxies), ("counter-worker-2", &backends)] {
-            let worker = Service::builder(name, binary("counter-worker").unwrap())
-                .env("DATABASE_URL", &backends.database_url)
-                .env("AMQP_URL", &backends.amqp_url);
-            rig.product.counter_workers.push(worker.start().await.unwrap());
-        }
+        let builder = Rig::builder(backends)
+            .replicas(1)
+            .env_of("counter-worker-1", "DATABASE_URL", database_url)
+            .env_of("counter-worker-1", "AMQP_URL", amqp_url);
+        let rig = Rig::start(builder).await.unwrap();
         Self { database, broker, rig, views: Arc::default() }
     }
 
