@@ -23,3 +23,9 @@ async fn a_killed_replica_takes_no_more_with_it_than_was_unconfirmed() {
     let length = Duration::from_secs(10);
     assert_conserved(Plan { seed: 4, length, kill_replicas: true, spool: false }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_replica_with_a_spool_takes_its_open_window_at_most() {
+    let length = Duration::from_secs(10);
+    assert_conserved(Plan { seed: 6, length, kill_replicas: true, spool: true }).await;
+}

@@ -12,8 +12,6 @@ use crate::Counts;
 
 /// How long a replica may take to get a view into its spool: fifteen windows of 200 ms, as the machine is busy.
 const WINDOW: Duration = Duration::from_secs(3);
-/// The publisher's oldest metric, and what it counts in: batches, one after the other.
-const BATCHES_CONFIRMED: &str = "snippets_view_batches_total{outcome=\"confirmed\"}";
 const VIEWS_BATCHED: &str = "snippets_views_batched_total";
 const VIEWS_CONFIRMED: &str = "snippets_views_confirmed_total";
 
@@ -27,7 +25,6 @@ pub struct Losses {
 /// What a replica says of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    batches_confirmed: u64,
     views_batched: u64,
     views_confirmed: u64,
 }
@@ -119,11 +116,11 @@ impl Replica {
         }
     }
 
-    /// A publisher that does not tell of views has one batch at a time, so that those confirmed can be counted.
+    /// How many windows were seen to be closed.
     fn windows(&mut self, sample: Sample) -> u64 {
         let (before, rises) = self.batched;
         self.batched = (sample.views_batched, rises + u64::from(sample.views_batched > before));
-        if sample.views_batched > 0 { self.batched.1 } else { sample.batches_confirmed }
+        self.batched.1
     }
 
     fn killed(&mut self, spooled_until: Option<Duration>, at: Duration) -> Duration {
@@ -149,11 +146,7 @@ impl Sample {
     )]
     pub fn of(metrics: &str) -> Self {
         let count = |selector| sum_samples(metrics, selector).round() as u64;
-        Self {
-            batches_confirmed: count(BATCHES_CONFIRMED),
-            views_batched: count(VIEWS_BATCHED),
-            views_confirmed: count(VIEWS_CONFIRMED),
-        }
+        Self { views_batched: count(VIEWS_BATCHED), views_confirmed: count(VIEWS_CONFIRMED) }
     }
 }
 
@@ -181,12 +174,8 @@ mod tests {
         lost
     }
 
-    fn batches(confirmed: u64) -> Sample {
-        Sample { batches_confirmed: confirmed, views_batched: 0, views_confirmed: 0 }
-    }
-
     fn views(batched: u64, confirmed: u64) -> Sample {
-        Sample { batches_confirmed: 0, views_batched: batched, views_confirmed: confirmed }
+        Sample { views_batched: batched, views_confirmed: confirmed }
     }
 
     #[test]
@@ -204,16 +193,6 @@ mod tests {
     #[test]
     fn without_one_everything_since_the_last_proof_is() {
         let losses = losses(false);
-        for (second, confirmed) in [(4, 7), (5, 8), (6, 8), (7, 9), (8, 9)] {
-            losses.sampled(0, batches(confirmed), seconds(second));
-        }
-        losses.killed(0, seconds(9), seconds(9));
-        assert_eq!(lost(&losses), [5, 6, 7, 8, 9], "at 7 all of 4 was confirmed");
-    }
-
-    #[test]
-    fn what_was_batched_is_safe_once_all_of_it_is_confirmed() {
-        let losses = losses(false);
         for (second, batched, confirmed) in
             [(3, 10, 10), (4, 12, 12), (5, 15, 14), (6, 15, 15), (7, 19, 15), (8, 22, 15)]
         {
@@ -230,10 +209,10 @@ mod tests {
     #[test]
     fn the_numbers_of_one_life_prove_nothing_in_the_next() {
         let losses = losses(false);
-        losses.sampled(0, batches(1), seconds(5));
+        losses.sampled(0, views(1, 1), seconds(5));
         losses.killed(0, seconds(8), seconds(8));
-        losses.sampled(0, batches(90), seconds(7));
-        losses.sampled(0, batches(2), seconds(10));
+        losses.sampled(0, views(90, 90), seconds(7));
+        losses.sampled(0, views(2, 2), seconds(10));
         losses.killed(0, seconds(18), seconds(18));
         assert_eq!(lost(&losses), (1..=18).collect::<Vec<_>>(), "nothing was ever proven");
     }
@@ -248,10 +227,8 @@ mod tests {
 
     #[test]
     fn metrics_are_read_by_name() {
-        let text = "snippets_view_batches_total{outcome=\"confirmed\"} 3\n\
-            snippets_view_batches_total{outcome=\"failed\"} 9\n\
-            snippets_views_batched_total 40\nsnippets_views_confirmed_total 30\n";
-        let sample = Sample { batches_confirmed: 3, views_batched: 40, views_confirmed: 30 };
+        let text = "snippets_views_batched_total 40\nsnippets_views_confirmed_total 30\n";
+        let sample = Sample { views_batched: 40, views_confirmed: 30 };
         assert_eq!(Sample::of(text), sample);
     }
 }
