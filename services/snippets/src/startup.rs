@@ -59,16 +59,10 @@ pub fn build(
     config: ApiConfig,
     background: &mut Background,
 ) -> Result<Router, OpenSpoolError> {
-    let spool = config.view_spool.as_ref().map(Spool::open).transpose()?;
-    let views = Arc::new(ViewAggregator::new(config.views_pending_max, MANY_SNIPPETS));
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
-    // Only for people who read the queue; batches are told apart by their ids.
-    let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
-    options.interval = config.views_flush_interval;
-    let flusher = ViewFlusher::new(views.clone(), spool, backends.publisher, options);
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
-    background.start("view flusher", |stop| flusher.run(stop));
+    let views = start_counting(backends.publisher, &config, background)?;
     let api = Api {
         snippets: backends.snippets,
         accounts: backends.accounts,
@@ -80,4 +74,20 @@ pub fn build(
         trusted_proxies: config.trusted_proxies,
     };
     Ok(api.routes())
+}
+
+/// What views are counted by; its flusher is started in the background.
+fn start_counting(
+    publisher: Arc<dyn BatchPublisher>,
+    config: &ApiConfig,
+    background: &mut Background,
+) -> Result<Arc<ViewAggregator>, OpenSpoolError> {
+    let spool = config.view_spool.as_ref().map(Spool::open).transpose()?;
+    let views = Arc::new(ViewAggregator::new(config.views_pending_max, MANY_SNIPPETS));
+    // Only for people who read the queue; batches are told apart by their ids.
+    let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
+    options.interval = config.views_flush_interval;
+    let flusher = ViewFlusher::new(views.clone(), spool, publisher, options);
+    background.start("view flusher", |stop| flusher.run(stop));
+    Ok(views)
 }

@@ -3,7 +3,6 @@
 use std::{
     hash::BuildHasher as _,
     mem,
-    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -60,10 +59,6 @@ pub(super) struct Tally {
     pub(super) accepted: u64,
     /// Dropped, as there was no place for their snippet.
     pub(super) bound: u64,
-    /// Dropped, as their snippet was deleted. Those that had been accepted are among them.
-    pub(super) deleted: u64,
-    /// Deletions that there was no place for.
-    pub(super) deletions_dropped: u64,
 }
 
 /// What is known about the window from its beginning.
@@ -129,8 +124,6 @@ impl ViewAggregator {
         tallies.fold(Tally::default(), |sum, tally| Tally {
             accepted: sum.accepted + tally.accepted,
             bound: sum.bound + tally.bound,
-            deleted: sum.deleted + tally.deleted,
-            deletions_dropped: sum.deletions_dropped + tally.deletions_dropped,
         })
     }
 
@@ -179,13 +172,12 @@ impl ViewSink for ViewAggregator {
         let mut counts = shard.0.lock();
         let Counts { noted, tally } = &mut *counts;
         match noted.find_mut(hash, |(known, _)| known == id) {
-            Some((_, Noted::Views(views))) => {
-                *views = views.saturating_add(1);
+            Some((_, noted)) => {
+                noted.views = noted.views.saturating_add(1);
                 tally.accepted += 1;
             }
-            Some((_, Noted::Deleted)) => tally.deleted += 1,
             None => {
-                if self.insert(noted, hash, *id, Noted::Views(NonZeroU64::MIN)) {
+                if self.insert(noted, hash, *id, Noted { views: 1, is_deleted: false }) {
                     tally.accepted += 1;
                     self.note_trace();
                 } else {
@@ -197,16 +189,13 @@ impl ViewSink for ViewAggregator {
 
     fn forget(&self, id: &SnippetId) {
         let (shard, hash) = self.shard(id);
-        let mut counts = shard.0.lock();
-        let Counts { noted, tally } = &mut *counts;
-        match noted.find_mut(hash, |(known, _)| known == id) {
-            Some((_, noted)) => {
-                tally.deleted += noted.views();
-                *noted = Noted::Deleted;
-            }
+        let table = &mut shard.0.lock().noted;
+        match table.find_mut(hash, |(known, _)| known == id) {
+            // Its views go along, so that what is accepted is what is sent: whoever adds views up drops them.
+            Some((_, noted)) => noted.is_deleted = true,
             None => {
-                if !self.insert(noted, hash, *id, Noted::Deleted) {
-                    tally.deletions_dropped += 1;
+                if !self.insert(table, hash, *id, Noted { views: 0, is_deleted: true }) {
+                    tracing::warn!(snippet_id = %id, "there is no place to note a deletion: views of it are kept");
                 }
             }
         }
@@ -222,7 +211,7 @@ mod tests {
     use super::*;
 
     fn counts(window: Window) -> HashMap<SnippetId, u64> {
-        window.into_noted().map(|(id, noted)| (id, noted.views())).collect()
+        window.into_noted().map(|(id, noted)| (id, noted.views)).collect()
     }
 
     #[test]
@@ -251,7 +240,7 @@ mod tests {
         assert_eq!(totals.len(), 50);
         assert!(totals.values().all(|&views| views == 800), "{totals:?}");
         assert_eq!(aggregator.snippets(), 0);
-        assert_eq!(aggregator.take_tally(), Tally { accepted: 40_000, ..Tally::default() });
+        assert_eq!(aggregator.take_tally(), Tally { accepted: 40_000, bound: 0 });
     }
 
     #[test]
@@ -265,7 +254,7 @@ mod tests {
                 aggregator.record(id);
             }
         }
-        assert_eq!(aggregator.take_tally(), Tally { accepted: 5, bound: 4, ..Tally::default() });
+        assert_eq!(aggregator.take_tally(), Tally { accepted: 5, bound: 4 });
         // One place is the closed window's, though the snippet is the same.
         assert_eq!(counts(aggregator.close(now())), HashMap::from([(ids[0], 2), (ids[1], 2)]));
         aggregator.record(&ids[3]);
@@ -277,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_deleted_snippet_the_deletion_alone_is_left() {
+    fn a_deletion_is_noted_with_or_without_views_and_takes_a_place() {
         let aggregator = ViewAggregator::new(2, 100);
         let ids: Vec<_> = (0..3).map(|_| SnippetId::generate()).collect();
         aggregator.record(&ids[0]);
@@ -285,10 +274,10 @@ mod tests {
             aggregator.forget(id);
             aggregator.record(id);
         }
-        let window = aggregator.close(now());
-        assert!(window.into_noted().all(|(id, noted)| noted == Noted::Deleted && id != ids[2]));
-        let tally = Tally { accepted: 1, bound: 1, deleted: 3, deletions_dropped: 1 };
-        assert_eq!(aggregator.take_tally(), tally);
+        let noted: HashMap<_, _> = aggregator.close(now()).into_noted().collect();
+        let deleted = |views| Noted { views, is_deleted: true };
+        assert_eq!(noted, HashMap::from([(ids[0], deleted(2)), (ids[1], deleted(1))]));
+        assert_eq!(aggregator.take_tally(), Tally { accepted: 3, bound: 1 });
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ impl Backlog {
                 state.spool_bytes += file.bytes;
                 match remove(&mut state.held, |batch| batch.pending.id == file.id) {
                     Some(batch) => {
-                        places.free(batch.snippets);
+                        places.free(batch.places);
                         state.spooled.push_back(*file);
                     }
                     // It was sent meanwhile.
@@ -208,7 +208,7 @@ impl State {
 
     fn settle(&mut self, id: Uuid, places: &Places) {
         if let Some(batch) = remove(&mut self.held, |batch| batch.pending.id == id) {
-            places.free(batch.snippets);
+            places.free(batch.places);
         } else if let Some(batch) = remove(&mut self.spooled, |batch| batch.id == id) {
             self.removable.push(batch);
         }

@@ -33,17 +33,17 @@ impl Default for BatchLimits {
 pub(super) struct Batch {
     /// What is sent.
     pub(super) pending: PendingBatch,
-    /// Of how many snippets it tells.
-    pub(super) snippets: usize,
+    /// How many places its snippets have while it is in memory.
+    pub(super) places: usize,
     /// All its views.
     pub(super) views: u64,
 }
 
 impl Batch {
-    /// A batch to be sent, and what is in it.
-    pub(super) fn new(pending: PendingBatch, batch: &ViewBatch) -> Self {
+    /// A batch to be sent, what is in it, and the places that go with it.
+    pub(super) fn new(pending: PendingBatch, batch: &ViewBatch, places: usize) -> Self {
         let views = batch.counts.iter().fold(0, |sum: u64, count| sum.saturating_add(count.views));
-        Self { pending, snippets: batch.counts.len() + batch.deleted_snippet_ids.len(), views }
+        Self { pending, places, views }
     }
 }
 
@@ -60,79 +60,75 @@ pub(super) fn batches(window: Window, publisher: &str, limits: BatchLimits) -> V
         window_end: Some(timestamp(window.end)),
         ..ViewBatch::default()
     };
-    let items = window.into_noted().map(Item::from);
-    let parts = Parts { items, left_over: None, empty, limits };
-    parts.map(|part| batch(part, trace.clone())).collect()
+    let parts = Parts { noted: window.into_noted(), left_over: None, empty, limits };
+    parts.map(|part| part.into_batch(trace.clone())).collect()
 }
 
-fn batch(part: ViewBatch, trace: Vec<(String, String)>) -> Batch {
-    let id = Uuid::now_v7();
-    let part = ViewBatch { batch_id: id.to_string(), ..part };
-    Batch::new(PendingBatch { id, payload: part.encode_to_vec().into(), trace }, &part)
+/// What becomes a batch.
+struct Part {
+    batch: ViewBatch,
+    snippets: usize,
+    bytes: usize,
 }
 
-/// What a batch tells of one snippet.
-enum Item {
-    Views(ViewCount),
-    Deleted(String),
+impl Part {
+    fn new(empty: &ViewBatch) -> Self {
+        Self { batch: empty.clone(), snippets: 0, bytes: empty.encoded_len() }
+    }
+
+    /// Adds what is noted of a snippet, unless that is beyond the limits.
+    fn add(&mut self, (id, noted): (SnippetId, Noted), limits: BatchLimits) -> bool {
+        let id = id.to_string();
+        let views = noted.views.min(VIEWS_MAX);
+        let count = (views > 0).then(|| ViewCount { snippet_id: id.clone(), views });
+        let deleted = noted.is_deleted.then_some(id);
+        let bytes = count.as_ref().map_or(0, |count| field_len(count.encoded_len()))
+            + deleted.as_ref().map_or(0, |id| field_len(id.len()));
+        let fits = self.snippets < limits.counts_max && self.bytes + bytes <= limits.bytes_max;
+        if !fits && self.snippets > 0 {
+            return false;
+        }
+        self.batch.counts.extend(count);
+        self.batch.deleted_snippet_ids.extend(deleted);
+        self.snippets += 1;
+        self.bytes += bytes;
+        true
+    }
+
+    fn into_batch(self, trace: Vec<(String, String)>) -> Batch {
+        let id = Uuid::now_v7();
+        let batch = ViewBatch { batch_id: id.to_string(), ..self.batch };
+        Batch::new(PendingBatch { id, payload: batch.encode_to_vec().into(), trace }, &batch, self.snippets)
+    }
 }
 
 /// Cuts a window into parts that keep to the limits.
 struct Parts<I> {
-    items: I,
-    left_over: Option<Item>,
+    noted: I,
+    left_over: Option<(SnippetId, Noted)>,
     /// What every part begins as.
     empty: ViewBatch,
     limits: BatchLimits,
 }
 
-impl<I: Iterator<Item = Item>> Iterator for Parts<I> {
-    type Item = ViewBatch;
+impl<I: Iterator<Item = (SnippetId, Noted)>> Iterator for Parts<I> {
+    type Item = Part;
 
-    fn next(&mut self) -> Option<ViewBatch> {
-        let first = self.left_over.take().or_else(|| self.items.next())?;
-        let mut part = self.empty.clone();
-        let mut bytes = part.encoded_len() + first.encoded_len();
-        first.add_to(&mut part);
-        for _ in 1..self.limits.counts_max {
-            let Some(item) = self.items.next() else { break };
-            bytes += item.encoded_len();
-            if bytes > self.limits.bytes_max {
-                self.left_over = Some(item);
+    fn next(&mut self) -> Option<Part> {
+        let mut part = Part::new(&self.empty);
+        while let Some(noted) = self.left_over.take().or_else(|| self.noted.next()) {
+            if !part.add(noted, self.limits) {
+                self.left_over = Some(noted);
                 break;
             }
-            item.add_to(&mut part);
         }
-        Some(part)
+        (part.snippets > 0).then_some(part)
     }
 }
 
-impl From<(SnippetId, Noted)> for Item {
-    fn from((id, noted): (SnippetId, Noted)) -> Self {
-        let snippet_id = id.to_string();
-        match noted {
-            Noted::Views(views) => Self::Views(ViewCount { snippet_id, views: views.get().min(VIEWS_MAX) }),
-            Noted::Deleted => Self::Deleted(snippet_id),
-        }
-    }
-}
-
-impl Item {
-    fn add_to(self, batch: &mut ViewBatch) {
-        match self {
-            Self::Views(count) => batch.counts.push(count),
-            Self::Deleted(id) => batch.deleted_snippet_ids.push(id),
-        }
-    }
-
-    /// What it takes in an encoded batch: with its tag, of one byte, and its length.
-    fn encoded_len(&self) -> usize {
-        let length = match self {
-            Self::Views(count) => count.encoded_len(),
-            Self::Deleted(id) => id.len(),
-        };
-        1 + length_delimiter_len(length) + length
-    }
+/// What a field of that length takes in an encoded batch: with its tag, of one byte, and its length.
+fn field_len(length: usize) -> usize {
+    1 + length_delimiter_len(length) + length
 }
 
 fn timestamp(time: DateTime<Utc>) -> Timestamp {
@@ -142,25 +138,22 @@ fn timestamp(time: DateTime<Utc>) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::{HashMap, HashSet},
-        num::NonZeroU64,
-    };
+    use std::collections::{HashMap, HashSet};
 
     use hashbrown::HashTable;
 
     use super::*;
     use crate::domain::now;
 
-    const MOST: Noted = Noted::Views(NonZeroU64::MAX);
+    const MOST: Noted = Noted { views: u64::MAX, is_deleted: false };
+    const DELETED: Noted = Noted { views: 1, is_deleted: true };
 
-    /// A window of so many snippets; the last number is of those deleted.
-    fn window(viewed: usize, noted: Noted, deleted: usize) -> Window {
-        let each = [(viewed, noted), (deleted, Noted::Deleted)].into_iter();
-        let each = each.flat_map(|(count, noted)| (0..count).map(move |_| (SnippetId::generate(), noted)));
-        let shards = each.enumerate().map(|(hash, noted)| {
+    fn window(noted: &[(usize, Noted)]) -> Window {
+        let each =
+            noted.iter().flat_map(|(count, noted)| (0..*count).map(move |_| (SnippetId::generate(), *noted)));
+        let shards = each.map(|noted| {
             let mut shard = HashTable::new();
-            shard.insert_unique(hash as u64, noted, |_| 0);
+            shard.insert_unique(0, noted, |_| 0);
             shard
         });
         Window { start: now(), end: now(), trace: None, shards: shards.collect() }
@@ -173,41 +166,44 @@ mod tests {
     #[test]
     fn a_batch_keeps_to_its_limits_with_counts_at_their_largest() {
         let limits = BatchLimits::default();
-        let batches = batches(window(20_000, MOST, 0), "a-publisher-with-quite-a-long-name", limits);
+        let batches = batches(window(&[(20_000, MOST)]), "a-publisher-with-quite-a-long-name", limits);
         assert!(batches.iter().all(|batch| batch.pending.payload.len() <= limits.bytes_max));
-        assert!(batches.iter().all(|batch| batch.snippets <= limits.counts_max));
+        assert!(batches.iter().all(|batch| batch.places <= limits.counts_max));
         assert_eq!(batches.len(), 4, "no smaller than need be");
     }
 
     #[test]
     fn bytes_are_bounded_where_counts_are_not() {
         let limits = BatchLimits { counts_max: usize::MAX, bytes_max: 4096 };
-        let batches = batches(window(5_000, MOST, 5_000), "test", limits);
+        let batches = batches(window(&[(5_000, MOST), (5_000, DELETED)]), "test", limits);
         let sizes: Vec<_> = batches.iter().map(|batch| batch.pending.payload.len()).collect();
         assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
         let (_, full) = sizes.split_last().unwrap();
-        assert!(full.iter().all(|size| *size > 4096 - 32), "{sizes:?}");
+        assert!(full.iter().all(|size| *size > 4096 - 40), "{sizes:?}");
         let (mut counts, mut deleted) = (HashMap::new(), HashSet::new());
         for batch in decoded(&batches) {
             counts.extend(batch.counts.into_iter().map(|count| (count.snippet_id, count.views)));
             deleted.extend(batch.deleted_snippet_ids);
         }
-        assert_eq!((counts.len(), deleted.len()), (5_000, 5_000), "each snippet is told of");
-        assert_eq!(batches.iter().map(|batch| batch.snippets).sum::<usize>(), 10_000, "once");
-        assert!(counts.values().all(|views| *views == VIEWS_MAX), "the most that the contract allows");
+        assert_eq!((counts.len(), deleted.len()), (10_000, 5_000), "each snippet is told of");
+        assert_eq!(batches.iter().map(|batch| batch.places).sum::<usize>(), 10_000, "once");
+        assert!(
+            counts.values().all(|views| [1, VIEWS_MAX].contains(views)),
+            "no more than the contract allows"
+        );
     }
 
     #[test]
     fn a_batch_tells_who_sends_it_and_of_when_it_is() {
-        let window = window(1, Noted::Views(NonZeroU64::MIN), 1);
+        let window =
+            window(&[(1, Noted { views: 7, is_deleted: false }), (1, Noted { views: 0, is_deleted: true })]);
         let (start, end) = (timestamp(window.start), timestamp(window.end));
         let batches = batches(window, "me", BatchLimits::default());
         let [batch] = &decoded(&batches)[..] else { panic!("{batches:?}") };
         assert_eq!(batch.batch_id, batches[0].pending.id.to_string());
-        assert_eq!((batch.publisher.as_str(), batch.counts[0].views), ("me", 1));
-        assert_eq!((batch.counts.len(), batch.deleted_snippet_ids.len(), batches[0].views), (1, 1, 1));
+        assert_eq!((batch.publisher.as_str(), batch.counts[0].views), ("me", 7));
+        assert_eq!((batch.counts.len(), batch.deleted_snippet_ids.len(), batches[0].views), (1, 1, 7));
         assert_eq!((batch.window_start, batch.window_end), (Some(start), Some(end)));
-        let nothing = self::window(0, MOST, 0);
-        assert!(super::batches(nothing, "me", BatchLimits::default()).is_empty());
+        assert!(super::batches(self::window(&[]), "me", BatchLimits::default()).is_empty());
     }
 }

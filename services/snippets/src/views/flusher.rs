@@ -87,6 +87,7 @@ impl<P: BatchPublisher> ViewFlusher<P> {
 
     /// Flushes until stopped, then flushes what is left. A killed process loses what is in memory.
     pub async fn run(mut self, stop: CancellationToken) {
+        instruments::no_spool_failure_yet();
         stop.run_until_cancelled(self.work()).await;
         let stop_timeout = self.options.stop_timeout;
         if timeout(stop_timeout, self.finish()).await.is_err() {
@@ -101,7 +102,7 @@ impl<P: BatchPublisher> ViewFlusher<P> {
             tracing::info!(batches = waits.spooled, "views wait in the spool");
         }
         let open = self.aggregator.close((self.options.clock)()).into_noted();
-        let views = waits.views + open.map(|(_, noted)| noted.views()).sum::<u64>();
+        let views = waits.views + open.map(|(_, noted)| noted.views).sum::<u64>();
         instruments::stopped(views);
         if views > 0 {
             tracing::error!(views, "views are lost: they could not be sent in time");

@@ -8,8 +8,6 @@ use super::{aggregator::Tally, backlog::Waits};
 pub(super) fn counted(tally: Tally) {
     counter!("snippets_views_accepted_total").increment(tally.accepted);
     dropped("bound", tally.bound);
-    dropped("deleted", tally.deleted);
-    counter!("snippets_view_deletions_dropped_total").increment(tally.deletions_dropped);
 }
 
 /// Adds the views of a window that was closed.
@@ -48,6 +46,14 @@ pub(super) fn waiting(open: usize, closed: usize, waits: &Waits) {
     gauge!("snippets_view_spool_bytes").set(waits.spool_bytes as f64);
 }
 
+/// Has the spool's failures show as none before there is one.
+pub(super) fn no_spool_failure_yet() {
+    counter!("snippets_view_spool_failures_total").increment(0);
+    for reason in ["corrupt", "missing"] {
+        counter!("snippets_view_spool_files_lost_total", "reason" => reason).increment(0);
+    }
+}
+
 /// Adds a failure of the disk.
 pub(super) fn spool_failed() {
     counter!("snippets_view_spool_failures_total").increment(1);
@@ -62,8 +68,11 @@ fn batch(outcome: &'static str) {
     counter!("snippets_view_batches_total", "outcome" => outcome).increment(1);
 }
 
+/// That there is no such metric is good news.
 fn dropped(reason: &'static str, views: u64) {
-    counter!("snippets_views_dropped_total", "reason" => reason).increment(views);
+    if views > 0 {
+        counter!("snippets_views_dropped_total", "reason" => reason).increment(views);
+    }
 }
 
 fn snippets(state: &'static str, snippets: usize) {

@@ -1,7 +1,5 @@
 //! A closed window of views.
 
-use std::num::NonZeroU64;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::HashTable;
 use opentelemetry::trace::SpanContext;
@@ -24,22 +22,12 @@ pub struct Window {
 }
 
 /// What a window knows of a snippet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noted {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noted {
     /// How often it was viewed.
-    Views(NonZeroU64),
-    /// It is gone, and its views with it.
-    Deleted,
-}
-
-impl Noted {
-    /// Its views.
-    pub fn views(self) -> u64 {
-        match self {
-            Self::Views(views) => views.get(),
-            Self::Deleted => 0,
-        }
-    }
+    pub views: u64,
+    /// Whether it was deleted: its views are of no interest then, those before this window neither.
+    pub is_deleted: bool,
 }
 
 impl Window {

@@ -59,7 +59,8 @@ pub(super) fn decode(id: Uuid, bytes: &[u8]) -> Result<Batch, Corrupt> {
         return Err(Corrupt::Id);
     }
     let pending = PendingBatch { id, payload, trace: trace.into_iter().collect() };
-    Ok(Batch::new(pending, &batch))
+    // On disk it takes no place.
+    Ok(Batch::new(pending, &batch, 0))
 }
 
 fn contents(batch: &Batch) -> Contents {
@@ -77,7 +78,7 @@ mod tests {
         let counts = vec![ViewCount { snippet_id: "a".to_owned(), views: 3 }];
         let message = ViewBatch { batch_id: id.to_string(), counts, ..ViewBatch::default() };
         let trace = vec![("traceparent".to_owned(), "00-a-b-01".to_owned())];
-        Batch::new(PendingBatch { id, payload: message.encode_to_vec().into(), trace }, &message)
+        Batch::new(PendingBatch { id, payload: message.encode_to_vec().into(), trace }, &message, 1)
     }
 
     #[test]
@@ -88,7 +89,7 @@ mod tests {
         let decoded = decode(batch.pending.id, &bytes).unwrap();
         assert_eq!(decoded.pending.payload, batch.pending.payload);
         assert_eq!(decoded.pending.trace, batch.pending.trace);
-        assert_eq!((decoded.snippets, decoded.views), (1, 3));
+        assert_eq!((decoded.places, decoded.views), (0, 3));
     }
 
     #[test]
