@@ -24,6 +24,8 @@ struct State {
     held: VecDeque<Batch>,
     /// On disk, oldest first, and older than those in memory.
     spooled: VecDeque<Spooled>,
+    /// On disk, and could not be read lately.
+    unreadable: Vec<Spooled>,
     /// On disk and safe: to be removed.
     removable: Vec<Spooled>,
     /// What all files take.
@@ -111,12 +113,14 @@ impl Backlog {
         });
     }
 
-    /// Lets all others go before a batch that can't be read now.
-    pub(super) fn postpone(&self, id: Uuid) {
-        self.modify(|state, _| {
-            let batch = remove(&mut state.spooled, |batch| batch.id == id);
-            state.spooled.extend(batch);
-        });
+    /// Leaves a batch alone that can't be read now.
+    pub(super) fn set_aside(&self, id: Uuid) {
+        self.modify(|state, _| state.unreadable.extend(remove(&mut state.spooled, |batch| batch.id == id)));
+    }
+
+    /// Lets those that could not be read have their turn again, after the others.
+    pub(super) fn try_unreadable(&self) {
+        self.modify(|state, _| state.spooled.extend(mem::take(&mut state.unreadable)));
     }
 
     /// Notes whether sending works.
@@ -170,7 +174,7 @@ impl Backlog {
         Waits {
             batches: state.held.len(),
             views: state.held.iter().map(|batch| batch.views).sum(),
-            spooled: state.spooled.len(),
+            spooled: state.spooled.len() + state.unreadable.len(),
             spool_bytes: state.spool_bytes,
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct BatchReader {
 pub(super) struct Read {
     /// Batches, to be sent.
     pub(super) batches: Vec<Batch>,
-    /// Why something could not be read now.
+    /// Why the disk did not answer.
     pub(super) failed: Option<String>,
 }
 
@@ -33,7 +33,8 @@ impl BatchReader {
         Self { spool, backlog }
     }
 
-    /// Reads what waits. What is no batch, or is not there, is forgotten, so that it holds up nothing.
+    /// Reads what waits. What is no batch, or is not there, is forgotten, and what can't be read is left for later, so that
+    /// neither holds up anything.
     pub(super) async fn read(&self, waiting: Vec<Waiting>) -> Read {
         let (mut read, mut ids) = (Read::default(), Vec::new());
         for waiting in waiting {
@@ -56,7 +57,7 @@ impl BatchReader {
             Loaded::Batch(batch) => read.batches.push(batch),
             Loaded::Missing => self.lost(id, "missing", &"the file is gone"),
             Loaded::Corrupt(why) => self.lost(id, "corrupt", &why),
-            Loaded::Failed(error) => self.failed(read, id, &error),
+            Loaded::Failed(error) => self.unreadable(id, &error),
         }
     }
 
@@ -66,8 +67,9 @@ impl BatchReader {
         self.backlog.forget(id);
     }
 
-    fn failed(&self, read: &mut Read, id: Uuid, error: &io::Error) {
-        read.failed = Some(error.to_string());
-        self.backlog.postpone(id);
+    fn unreadable(&self, id: Uuid, error: &io::Error) {
+        tracing::error!(batch_id = %id, %error, "a batch of views in the spool can't be read, and is left for later");
+        instruments::spool_failed();
+        self.backlog.set_aside(id);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{backlog::Backlog, batches::Batch, flusher::Options, instruments, reader::BatchReader};
 use crate::ports::{BatchPublisher, PublishError};
@@ -10,6 +10,8 @@ use crate::ports::{BatchPublisher, PublishError};
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// A broker confirms many batches in little more than the time of one: a backlog of small ones goes about ten times as fast.
 const TOGETHER_MAX: usize = 16;
+/// How often files that could not be read are tried again.
+const UNREADABLE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Publishes what is in the backlog.
 #[derive(Debug)]
@@ -23,19 +25,39 @@ pub(super) struct BatchSender<P> {
     /// alone, so that none can hold up the others for ever. Then twice as many each time.
     together: usize,
     failures: u32,
+    try_unreadable_at: Instant,
 }
 
 impl<P: BatchPublisher> BatchSender<P> {
     /// Sends what is in `backlog`, as `reader` reads it, through `publisher`.
     pub(super) fn new(publisher: P, backlog: Arc<Backlog>, reader: BatchReader, options: &Options) -> Self {
         let Options { publish_timeout, backoff_max, .. } = *options;
-        Self { publisher, backlog, reader, publish_timeout, backoff_max, together: 1, failures: 0 }
+        let try_unreadable_at = Instant::now() + UNREADABLE_RETRY_INTERVAL;
+        let (together, failures) = (1, 0);
+        Self {
+            publisher,
+            backlog,
+            reader,
+            publish_timeout,
+            backoff_max,
+            together,
+            failures,
+            try_unreadable_at,
+        }
     }
 
     /// Sends for ever. Cancelling it loses nothing.
     pub(super) async fn run(&mut self) {
         loop {
-            let waiting = self.backlog.oldest(self.together).await;
+            let waiting = tokio::select! {
+                biased;
+                () = sleep_until(self.try_unreadable_at) => {
+                    self.backlog.try_unreadable();
+                    self.try_unreadable_at = Instant::now() + UNREADABLE_RETRY_INTERVAL;
+                    continue;
+                }
+                waiting = self.backlog.oldest(self.together) => waiting,
+            };
             let read = self.reader.read(waiting).await;
             let unavailable = self.send(&read.batches).await;
             match unavailable.or(read.failed) {

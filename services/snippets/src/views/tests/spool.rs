@@ -1,6 +1,10 @@
 //! What is on disk, and what becomes of it.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
 
 use tempfile::{TempDir, tempdir};
 
@@ -148,6 +152,51 @@ async fn what_is_no_batch_is_set_aside_and_holds_up_nothing() {
     assert_eq!(files(dir.path(), ".corrupt"), found[..1]);
     assert_eq!(batches_in(dir.path()), 0);
     assert!(files(dir.path(), ".tmp").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cant_be_read_is_tried_again_and_holds_up_nothing() {
+    let (dir, ids) = (tempdir().unwrap(), ids(2));
+    let scene = Scene::new(false, 100);
+    let script = async {
+        scene.view(&ids[0]);
+        eventually(|| batches_in(dir.path()) == 1).await;
+    };
+    scene.play_and_die(Some(open(&dir, BYTES_MAX)), script).await;
+    let name = format!("{}.batch", files(dir.path(), ".batch")[0]);
+    let (file, away) = (dir.path().join(&name), dir.path().join("away"));
+    fs::rename(&file, &away).unwrap();
+    fs::create_dir(&file).unwrap();
+
+    let scene = Scene::new(true, 100);
+    let script = async {
+        scene.view(&ids[1]);
+        eventually(|| scene.recorder.safe.lock().len() == 1).await;
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&away, &file).unwrap();
+        eventually(|| scene.recorder.safe.lock().len() == 2).await;
+    };
+    scene.play_with(Some(open(&dir, BYTES_MAX)), script).await;
+    assert_eq!(scene.recorder.totals().len(), 2);
+    assert_eq!(batches_in(dir.path()), 0);
+}
+
+/// In real time: as long as a thread is blocked, time does not pass by itself.
+#[tokio::test]
+async fn a_disk_that_hangs_is_done_without() {
+    let (dir, ids) = (tempdir().unwrap(), ids(1));
+    let pipe = dir.path().join(format!("{}.batch", Uuid::now_v7()));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let scene = Scene::new(true, 100);
+    let script = async {
+        scene.view(&ids[0]);
+        eventually(|| scene.recorder.safe.lock().len() == 1).await;
+        // To open it for reading hangs until somebody opens it for writing.
+        File::options().write(true).open(&pipe).unwrap();
+        eventually(|| files(dir.path(), ".corrupt").len() == 1).await;
+    };
+    scene.play_with(Some(open(&dir, BYTES_MAX)), script).await;
+    assert_eq!(scene.recorder.totals().values().sum::<u64>(), 1);
 }
 
 #[test]
