@@ -23,18 +23,12 @@ const SECONDS_BUCKETS: [f64; 14] =
 /// Those of `*_lag_seconds`: what waits for another process may wait for hours.
 const LAG_BUCKETS: [f64; 14] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0];
-/// Those of histograms of how many.
-const COUNT_BUCKETS: [f64; 15] = [
-    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0,
-    50_000.0,
-];
 /// By the end of a metric's name. Of two that fit, the first in alphabetical order is taken.
-const BUCKETS: [(&str, &[f64]); 4] = [
-    ("_batches", &COUNT_BUCKETS),
-    ("_counts", &COUNT_BUCKETS),
-    ("_lag_seconds", &LAG_BUCKETS),
-    ("_seconds", &SECONDS_BUCKETS),
-];
+const BUCKETS: [(&str, &[f64]); 2] = [("_lag_seconds", &LAG_BUCKETS), ("_seconds", &SECONDS_BUCKETS)];
+
+/// Upper bounds of the buckets of every other histogram: of sizes.
+const SIZE_BUCKETS: [f64; 16] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5];
 
 /// What becomes part of a trace, whatever is logged.
 const TRACED: LevelFilter = LevelFilter::INFO;
@@ -155,7 +149,7 @@ pub(crate) fn upkeep_metrics() {
 }
 
 fn install_metrics() -> Result<(), TelemetryError> {
-    let mut builder = PrometheusBuilder::new();
+    let mut builder = PrometheusBuilder::new().set_buckets(&SIZE_BUCKETS)?;
     for (end, buckets) in BUCKETS {
         builder = builder.set_buckets_for_metric(Matcher::Suffix(end.to_owned()), buckets)?;
     }

@@ -14,7 +14,7 @@ use crate::{
     domain::Batch,
     flush::Flush,
     instruments,
-    ports::{Applied, QueueError, StoreError, Subscription, TotalsStore},
+    ports::{Applied, QueueError, Settlement, StoreError, TotalsStore},
 };
 
 /// The longest that one attempt at a transaction may take; beyond it, its outcome is unknown. Longer than Postgres is given
@@ -35,6 +35,16 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
 /// the data of a flush, its batches are applied one by one, and the culprit is rejected.
 pub(crate) struct Committer {
     store: Arc<dyn TotalsStore>,
+}
+
+/// What has become of the deliveries of a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Each is acknowledged or rejected.
+    All,
+    /// Some are still open, since the worker is to stop and the store is away. None that came after may be acknowledged: an
+    /// acknowledgement speaks for all before it.
+    NotAll,
 }
 
 /// Why batches were not committed.
@@ -59,19 +69,23 @@ impl Committer {
     }
 
     /// Commits a flush and settles its deliveries. Once `stop` is cancelled a store that is away is not waited
-    /// for; then the deliveries stay open.
+    /// for.
     pub(crate) async fn settle(
         &self,
         flush: &Flush,
-        subscription: &mut dyn Subscription,
+        settlement: &dyn Settlement,
         stop: &CancellationToken,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Settled, QueueError> {
         match self.apply(&flush.batches, stop).await {
-            Ok(()) => ack_last(&flush.tags, subscription).await,
-            Err(NotApplied::Stopped) => Ok(()),
+            Ok(()) => {
+                instruments::flushed(flush);
+                ack_last(&flush.tags, settlement).await?;
+                Ok(Settled::All)
+            }
+            Err(NotApplied::Stopped) => Ok(Settled::NotAll),
             Err(NotApplied::Refused(error)) => {
                 tracing::error!(%error, batches = flush.len(), "a flush was refused");
-                self.settle_one_by_one(flush, subscription, stop).await
+                self.settle_one_by_one(flush, settlement, stop).await
             }
         }
     }
@@ -79,22 +93,26 @@ impl Committer {
     async fn settle_one_by_one(
         &self,
         flush: &Flush,
-        subscription: &mut dyn Subscription,
+        settlement: &dyn Settlement,
         stop: &CancellationToken,
-    ) -> Result<(), QueueError> {
-        let mut applied = Vec::new();
+    ) -> Result<Settled, QueueError> {
+        let (mut applied, mut settled) = (Vec::new(), Settled::All);
         for (batch, tag) in flush.batches.iter().zip(&flush.tags) {
             match self.apply(slice::from_ref(batch), stop).await {
                 Ok(()) => applied.push(*tag),
-                Err(NotApplied::Stopped) => break,
+                Err(NotApplied::Stopped) => {
+                    settled = Settled::NotAll;
+                    break;
+                }
                 Err(NotApplied::Refused(error)) => {
                     tracing::error!(batch_id = %batch.id(), %error, "a batch was refused");
                     instruments::rejected();
-                    subscription.reject(*tag).await?;
+                    settlement.reject(*tag).await?;
                 }
             }
         }
-        ack_last(&applied, subscription).await
+        ack_last(&applied, settlement).await?;
+        Ok(settled)
     }
 
     async fn apply(&self, batches: &[Batch], stop: &CancellationToken) -> Result<(), NotApplied> {
@@ -124,9 +142,9 @@ impl Committer {
 }
 
 /// A rejected delivery is settled already, and must not be named; hence the last of those that were applied.
-async fn ack_last(applied: &[u64], subscription: &mut dyn Subscription) -> Result<(), QueueError> {
+async fn ack_last(applied: &[u64], settlement: &dyn Settlement) -> Result<(), QueueError> {
     match applied.last() {
-        Some(tag) => subscription.ack_up_to(*tag).await,
+        Some(tag) => settlement.ack_up_to(*tag).await,
         None => Ok(()),
     }
 }

@@ -56,8 +56,8 @@ pub struct ServeArgs {
     /// How long the first batch of a commit waits for others.
     #[arg(long, env = "FLUSH_INTERVAL", default_value = "200ms")]
     flush_interval: String,
-    /// How many batches are committed without waiting longer.
-    #[arg(long, env = "FLUSH_BATCHES_MAX", default_value = "256")]
+    /// How many batches are committed without waiting longer; up to twice as many are in memory.
+    #[arg(long, env = "FLUSH_BATCHES_MAX", default_value = "128")]
     flush_batches_max: String,
     /// Days for which counted batches and deleted snippets are remembered; a batch that comes back later is a dead letter.
     #[arg(long, env = "BATCH_RETENTION_DAYS", default_value = "7")]
@@ -97,8 +97,8 @@ impl ServeArgs {
         let amqp_url =
             problems.secret_url("AMQP_URL", &self.amqp_url, "amqp://USER:PASSWORD@HOST:PORT/VHOST");
         let flush_interval = problems.duration("FLUSH_INTERVAL", &self.flush_interval);
-        // AMQP counts a prefetch, of twice as many, in 16 bits.
-        let batches_max = problems.within("FLUSH_BATCHES_MAX", &self.flush_batches_max, 1, 10_000);
+        // Twice as many of the greatest batches there are take 200 MB.
+        let batches_max = problems.within("FLUSH_BATCHES_MAX", &self.flush_batches_max, 1, 1_000);
         let batch_days = problems.within("BATCH_RETENTION_DAYS", &self.batch_retention_days, 1, 365);
         let hourly_days = problems.within("HOURLY_RETENTION_DAYS", &self.hourly_retention_days, 1, 3650);
         let config = move || {

@@ -3,8 +3,15 @@
 use chassis::propagation;
 use tracing::Span;
 
-use crate::{domain::Batch, ports::TraceHeaders};
+use crate::{
+    domain::Batch,
+    ports::{Delivery, TraceHeaders},
+};
 
+/// So that no transaction grows without bound.
+const COUNTS_MAX: usize = 50_000;
+/// So that what is gathered doesn't, either. The snippets service's greatest batch has 100 KB.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// More links than this an OpenTelemetry SDK drops anyway.
 const LINKS_MAX: usize = 127;
 
@@ -16,14 +23,22 @@ pub(crate) struct Flush {
     pub(crate) tags: Vec<u64>,
     traces: Vec<TraceHeaders>,
     counts: usize,
+    bytes: usize,
 }
 
 impl Flush {
-    pub(crate) fn push(&mut self, batch: Batch, tag: u64, trace: TraceHeaders) {
+    /// Adds what came as `delivery`.
+    pub(crate) fn push(&mut self, batch: Batch, delivery: Delivery) {
         self.counts += batch.len();
+        self.bytes += delivery.payload.len();
         self.batches.push(batch);
-        self.tags.push(tag);
-        self.traces.push(trace);
+        self.tags.push(delivery.tag);
+        self.traces.push(delivery.trace);
+    }
+
+    /// Whether it is to grow no more. By counts and bytes, it may be beyond its bounds by one batch.
+    pub(crate) fn is_full(&self, batches_max: usize) -> bool {
+        self.len() >= batches_max || self.counts >= COUNTS_MAX || self.bytes >= BYTES_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -34,7 +49,7 @@ impl Flush {
         self.batches.len()
     }
 
-    /// How many counts the batches hold together.
+    /// How many counts and deletions the batches hold together.
     pub(crate) fn counts(&self) -> usize {
         self.counts
     }
@@ -65,6 +80,7 @@ fn header<'a>(trace: &'a TraceHeaders, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use opentelemetry::{global, trace::TracerProvider as _};
     use opentelemetry_sdk::{
         propagation::TraceContextPropagator,
@@ -76,6 +92,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    fn delivery(tag: u64, trace: TraceHeaders) -> Delivery {
+        Delivery { tag, payload: Bytes::new(), redelivered: false, trace }
+    }
 
     fn batch() -> Batch {
         let counts = vec![ViewCount { snippet_id: "a".to_owned(), views: 1 }];
@@ -96,9 +116,9 @@ mod tests {
         let [first, second] = ["0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736"];
 
         let mut flush = Flush::default();
-        flush.push(batch(), 1, trace(first, "b7ad6b7169203331"));
-        flush.push(batch(), 2, trace(second, "00f067aa0ba902b7"));
-        flush.push(batch(), 3, TraceHeaders::new());
+        flush.push(batch(), delivery(1, trace(first, "b7ad6b7169203331")));
+        flush.push(batch(), delivery(2, trace(second, "00f067aa0ba902b7")));
+        flush.push(batch(), delivery(3, TraceHeaders::new()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             // As in the worker, whose task has a span of its own.
             tracing::info_span!("background").in_scope(|| flush.span().in_scope(|| {}));

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "amqp")]
+use metrics::gauge;
 use metrics::{counter, histogram};
 
-use crate::{domain::Batch, ports::Applied};
+use crate::{domain::Batch, flush::Flush, ports::Applied};
 
-/// A flush was committed.
+/// Batches were committed.
 pub(crate) fn committed(applied: &Applied, batches: &[Batch], took: Duration) {
     counter!("counter_worker_batches_total", "outcome" => "applied").increment(applied.new_batches);
     counter!("counter_worker_batches_total", "outcome" => "duplicate").increment(applied.duplicates);
@@ -19,6 +21,24 @@ pub(crate) fn committed(applied: &Applied, batches: &[Batch], took: Duration) {
         let lag = now.duration_since(end).unwrap_or_default();
         histogram!("counter_worker_lag_seconds").record(lag.as_secs_f64());
     }
+}
+
+/// A flush was committed as a whole.
+pub(crate) fn flushed(flush: &Flush) {
+    let size = |n: usize| u32::try_from(n).map_or(f64::INFINITY, f64::from);
+    histogram!("counter_worker_flush_batches").record(size(flush.len()));
+    histogram!("counter_worker_flush_counts").record(size(flush.counts()));
+}
+
+/// The queue delivered a batch that it had delivered before.
+pub(crate) fn redelivered() {
+    counter!("counter_worker_redeliveries_total").increment(1);
+}
+
+/// How many messages of a queue wait to be delivered.
+#[cfg(feature = "amqp")]
+pub(crate) fn queue_depth(queue: &'static str, messages: u32) {
+    gauge!("counter_worker_queue_messages", "queue" => queue).set(messages);
 }
 
 /// A batch went to the dead letters.

@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod domain;
 mod flush;
 mod instruments;
+mod pipeline;
 pub mod ports;
 mod pruner;
 pub mod startup;

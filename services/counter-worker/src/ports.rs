@@ -1,6 +1,6 @@
 //! What the worker needs from the outside: a queue of batches and a store of totals.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -111,37 +111,46 @@ pub trait BatchQueue: Send + 'static {
     /// Waits until the queue delivers, for as long as that takes; `None` once `stop` is cancelled or no
     /// message can ever come again. `lost` is why the last subscription failed, so that the queue can pace
     /// its attempts.
-    async fn subscribe(
-        &mut self,
-        lost: Option<QueueError>,
-        stop: &CancellationToken,
-    ) -> Option<Box<dyn Subscription>>;
+    async fn subscribe(&mut self, lost: Option<QueueError>, stop: &CancellationToken)
+    -> Option<Subscription>;
 }
 
-/// Deliveries of a queue, in order. What is neither acknowledged nor rejected when it fails, is closed or
-/// dropped, is delivered again.
+/// Deliveries of a queue, and the way to settle them: two halves, so that some are settled while others arrive.
+pub struct Subscription {
+    /// Where they come from.
+    pub deliveries: Box<dyn Deliveries>,
+    /// Where they are settled.
+    pub settlement: Arc<dyn Settlement>,
+}
+
+/// Deliveries of a queue, in order. What is neither acknowledged nor rejected when they are lost, closed or dropped, is
+/// delivered again.
 #[async_trait]
-pub trait Subscription: Send {
+pub trait Deliveries: Send {
     /// The next delivery; `None` when no more will come. Safe to drop while waiting.
     ///
     /// # Errors
     /// When the subscription is lost.
     async fn next(&mut self) -> Result<Option<Delivery>, QueueError>;
 
+    /// Ends the subscription in good order.
+    async fn close(self: Box<Self>);
+}
+
+/// Tells a queue what has become of its deliveries.
+#[async_trait]
+pub trait Settlement: Send + Sync {
     /// Settles the delivery `tag` and all before it that are still open: their effect is safe. `tag` is open.
     ///
     /// # Errors
     /// When the subscription is lost.
-    async fn ack_up_to(&mut self, tag: u64) -> Result<(), QueueError>;
+    async fn ack_up_to(&self, tag: u64) -> Result<(), QueueError>;
 
     /// Settles the delivery `tag` alone, as one that can never be applied: it goes to the dead letters.
     ///
     /// # Errors
     /// When the subscription is lost.
-    async fn reject(&mut self, tag: u64) -> Result<(), QueueError>;
-
-    /// Ends the subscription in good order.
-    async fn close(self: Box<Self>);
+    async fn reject(&self, tag: u64) -> Result<(), QueueError>;
 }
 
 /// A message from the queue, not looked into yet.
@@ -151,6 +160,8 @@ pub struct Delivery {
     pub tag: u64,
     /// An encoded `views.v1.ViewBatch`, it is hoped.
     pub payload: Bytes,
+    /// Whether the queue has delivered it before, to whomever.
+    pub redelivered: bool,
     /// The publisher's trace context.
     pub trace: TraceHeaders,
 }

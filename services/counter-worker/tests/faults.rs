@@ -7,13 +7,15 @@ mod support;
 use std::time::Duration;
 
 use broker::topology::{BATCHES_QUEUE, DEAD_QUEUE};
+use bytes::Bytes;
 use stack::{Postgres, RabbitMq, Service, StartedWhen, http_get, until};
 use support::{
     Totals, add,
     broker::Publisher,
-    flood,
+    flood, payload,
     worker::{Bench, PATIENCE},
 };
+use uuid::Uuid;
 
 async fn readyz(worker: &Service) -> (u16, String) {
     let answer = http_get(worker.admin_addr(), "/readyz").await.expect("an answer");
@@ -115,6 +117,46 @@ async fn a_frozen_or_killed_database_loses_nothing() {
         bench.wait_for_totals(&expected).await;
     }
     assert_settled(&bench, &worker, &expected).await;
+}
+
+/// As large as the snippets service makes them.
+fn greatest_batches(batches: usize) -> (Vec<Bytes>, Totals) {
+    let counts: Vec<(String, u64)> = (0..5_000).map(|n| (format!("snippet{n:04}"), 1_000_000)).collect();
+    let wire: Vec<(&str, u64)> = counts.iter().map(|(id, views)| (id.as_str(), *views)).collect();
+    let views = i64::try_from(batches).expect("a few") * 1_000_000;
+    let payloads = (0..batches).map(|_| payload(Uuid::now_v7(), &wire)).collect();
+    (payloads, counts.into_iter().map(|(id, _)| (id, views)).collect())
+}
+
+#[tokio::test]
+async fn a_backlog_of_large_batches_takes_little_memory() {
+    let postgres = Postgres::start().await.expect("a server");
+    let database = postgres.database().await.expect("a database");
+    let bench = Bench::on_database(database.url()).await;
+    let worker = bench.start_worker().await;
+    let publisher = Publisher::connect(&bench.amqp_url).await;
+    postgres.pause();
+    let (payloads, expected) = greatest_batches(400);
+    publisher.publish(&payloads).await;
+    // Twice FLUSH_BATCHES_MAX are the worker's.
+    let held = async || publisher.waiting(BATCHES_QUEUE).await == 400 - 256;
+    until("the worker holds what it may", PATIENCE, held).await.expect("held");
+    let peak = memory_peak_mib(&worker);
+    postgres.resume();
+    bench.wait_for_totals(&expected).await;
+    let peak = peak.max(memory_peak_mib(&worker));
+    println!("{peak} MiB");
+    assert!(peak < 150, "{peak} MiB");
+    assert_settled(&bench, &worker, &expected).await;
+}
+
+/// The most memory that the process ever had, as Linux knows it.
+fn memory_peak_mib(service: &Service) -> u64 {
+    let path = format!("/proc/{}/status", service.pid().expect("it runs"));
+    let status = std::fs::read_to_string(path).expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    kib.expect("a number") / 1024
 }
 
 /// Ends the worker, after which whatever it had not acknowledged is back in the queue: nothing must be.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use broker::topology::{BATCHES_QUEUE, DEAD_QUEUE};
 use bytes::Bytes;
-use stack::until;
+use stack::{Service, StartedWhen, until};
 use support::{
     broker::Publisher,
     flood, payload,
@@ -41,6 +41,69 @@ async fn views_are_counted_within_a_second_and_each_batch_once() {
     assert_eq!(bench.sum().await, 8);
     assert!((outcome("applied").await - 2.0).abs() < f64::EPSILON);
     assert!(worker.metric("counter_worker_lag_seconds_count").await.expect("a metric") >= 2.0);
+}
+
+#[tokio::test]
+async fn a_batch_delivered_five_times_also_to_two_workers_at_once_counts_once() {
+    let bench = Bench::shared().await;
+    // Long enough for both to have the copies at hand, which they commit at once.
+    let worker = || bench.worker().env("FLUSH_INTERVAL", "500ms").start();
+    let (one, two) = tokio::try_join!(worker(), worker()).expect("two workers");
+    let publisher = Publisher::connect(&bench.amqp_url).await;
+    let (payloads, expected) = flood(40);
+    let copies: Vec<Bytes> = payloads.iter().flat_map(|it| std::iter::repeat_n(it.clone(), 5)).collect();
+    publisher.publish(&copies).await;
+
+    let outcome = async |worker: &Service, outcome: &str| {
+        let selector = format!("counter_worker_batches_total{{outcome=\"{outcome}\"}}");
+        worker.metric(&selector).await.expect("a metric")
+    };
+    let of_both = async |what: &str| outcome(&one, what).await + outcome(&two, what).await;
+    let all = async || of_both("applied").await + of_both("duplicate").await >= 200.0;
+    until("every copy was looked at", PATIENCE, all).await.expect("looked at");
+    assert!((of_both("applied").await - 40.0).abs() < f64::EPSILON);
+    for worker in [&one, &two] {
+        assert!(outcome(worker, "duplicate").await > 0.0, "the broker deals them out in turn");
+    }
+    assert_eq!(bench.totals().await, expected);
+}
+
+#[tokio::test]
+async fn deliveries_that_were_another_workers_are_told_apart() {
+    let bench = Bench::shared().await;
+    let publisher = Publisher::connect(&bench.amqp_url).await;
+    let (payloads, expected) = flood(30);
+    let first = bench.worker().env("FLUSH_INTERVAL", "1h").start().await.expect("ready");
+    publisher.publish(&payloads).await;
+    let delivered = async || publisher.waiting(BATCHES_QUEUE).await == 0;
+    until("the worker has all batches", PATIENCE, delivered).await.expect("delivered");
+    first.kill();
+    let second = bench.start_worker().await;
+    bench.wait_for_totals(&expected).await;
+    let redelivered = second.metric("counter_worker_redeliveries_total").await.expect("a metric");
+    assert!((redelivered - 30.0).abs() < f64::EPSILON, "{redelivered}");
+    let in_flushes = second.metric("counter_worker_flush_batches_sum").await.expect("a metric");
+    assert!((in_flushes - 30.0).abs() < f64::EPSILON, "{in_flushes}");
+}
+
+#[tokio::test]
+async fn the_lengths_of_the_queues_are_told_as_soon_as_there_are_queues() {
+    let mut bench = Bench::shared().await;
+    // Without a database nothing is taken from the queue.
+    bench.database_url = "postgres://nobody@127.0.0.1:1/nowhere".to_owned();
+    let worker = bench.worker().started_when(StartedWhen::Live).start().await.expect("live");
+    let depth = async |queue: &str| {
+        let selector = format!("counter_worker_queue_messages{{queue=\"{queue}\"}}");
+        worker.metric(&selector).await.expect("a metric")
+    };
+    let publisher = Publisher::connect(&bench.amqp_url).await;
+    let (payloads, _) = flood(30);
+    publisher.publish(&payloads).await;
+    publisher.bury(&payloads[..2]).await;
+    let told = async || depth(BATCHES_QUEUE).await >= 30.0 && depth(DEAD_QUEUE).await >= 2.0;
+    until("the lengths are told", PATIENCE, told).await.expect("told");
+    assert!((depth(BATCHES_QUEUE).await - 30.0).abs() < f64::EPSILON);
+    assert!((depth(DEAD_QUEUE).await - 2.0).abs() < f64::EPSILON);
 }
 
 #[tokio::test]

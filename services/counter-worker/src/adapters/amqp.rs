@@ -1,5 +1,9 @@
 //! Batches from RabbitMQ.
 
+mod depths;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use broker::{BrokerConnection, BrokerError, Status, Supervisor, bounded, topology};
 use chassis::propagation;
@@ -13,7 +17,9 @@ use lapin::{
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::{BatchQueue, Delivery, QueueError, Subscription};
+use crate::ports::{BatchQueue, Deliveries, Delivery, QueueError, Settlement, Subscription};
+
+pub use depths::QueueDepths;
 
 /// How the connection is called in the broker's tools.
 const CONNECTION_NAME: &str = "counter-worker";
@@ -44,15 +50,15 @@ impl BatchQueue for AmqpQueue {
         &mut self,
         mut lost: Option<QueueError>,
         stop: &CancellationToken,
-    ) -> Option<Box<dyn Subscription>> {
+    ) -> Option<Subscription> {
         loop {
             if let Some(cause) = lost {
                 self.supervisor.pause(&cause, stop).await;
             }
-            match stop.run_until_cancelled(AmqpSubscription::open(&self.url, self.prefetch)).await? {
+            match stop.run_until_cancelled(open(&self.url, self.prefetch)).await? {
                 Ok(subscription) => {
                     self.supervisor.opened();
-                    return Some(Box::new(subscription));
+                    return Some(subscription);
                 }
                 Err(error) => lost = Some(error.into()),
             }
@@ -60,32 +66,31 @@ impl BatchQueue for AmqpQueue {
     }
 }
 
-struct AmqpSubscription {
+async fn open(url: &SecretString, prefetch: u16) -> Result<Subscription, BrokerError> {
+    let mut connection = BrokerConnection::open(url, CONNECTION_NAME).await?;
+    let channel = connection.channel().await?;
+    topology::declare(&channel).await?;
+    // Before consuming: lapin buffers whatever the broker sends, without a bound.
+    bounded("basic.qos", channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    let consuming = channel.basic_consume(
+        topology::BATCHES_QUEUE.into(),
+        "".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let consumer = bounded("basic.consume", consuming).await?;
+    let settlement = Arc::new(AmqpSettlement(channel.clone()));
+    Ok(Subscription { deliveries: Box::new(AmqpDeliveries { connection, channel, consumer }), settlement })
+}
+
+struct AmqpDeliveries {
     connection: BrokerConnection,
     channel: Channel,
     consumer: Consumer,
 }
 
-impl AmqpSubscription {
-    async fn open(url: &SecretString, prefetch: u16) -> Result<Self, BrokerError> {
-        let mut connection = BrokerConnection::open(url, CONNECTION_NAME).await?;
-        let channel = connection.channel().await?;
-        topology::declare(&channel).await?;
-        // Before consuming: lapin buffers whatever the broker sends, without a bound.
-        bounded("basic.qos", channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let consuming = channel.basic_consume(
-            topology::BATCHES_QUEUE.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let consumer = bounded("basic.consume", consuming).await?;
-        Ok(Self { connection, channel, consumer })
-    }
-}
-
 #[async_trait]
-impl Subscription for AmqpSubscription {
+impl Deliveries for AmqpDeliveries {
     async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
         tokio::select! {
             biased;
@@ -100,25 +105,31 @@ impl Subscription for AmqpSubscription {
         }
     }
 
-    async fn ack_up_to(&mut self, tag: u64) -> Result<(), QueueError> {
-        let ack = self.channel.basic_ack(tag, BasicAckOptions { multiple: true });
+    async fn close(self: Box<Self>) {
+        self.connection.close().await;
+    }
+}
+
+struct AmqpSettlement(Channel);
+
+#[async_trait]
+impl Settlement for AmqpSettlement {
+    async fn ack_up_to(&self, tag: u64) -> Result<(), QueueError> {
+        let ack = self.0.basic_ack(tag, BasicAckOptions { multiple: true });
         Ok(bounded("basic.ack", ack).await?)
     }
 
-    async fn reject(&mut self, tag: u64) -> Result<(), QueueError> {
-        let reject = self.channel.basic_reject(tag, BasicRejectOptions { requeue: false });
+    async fn reject(&self, tag: u64) -> Result<(), QueueError> {
+        let reject = self.0.basic_reject(tag, BasicRejectOptions { requeue: false });
         Ok(bounded("basic.reject", reject).await?)
-    }
-
-    async fn close(self: Box<Self>) {
-        self.connection.close().await;
     }
 }
 
 impl From<Message> for Delivery {
     fn from(message: Message) -> Self {
         let trace = broker::headers::decode(message.properties.headers().as_ref(), &propagation::HEADERS);
-        Self { tag: message.delivery_tag, payload: message.data.into(), trace }
+        let (tag, redelivered) = (message.delivery_tag, message.redelivered);
+        Self { tag, payload: message.data.into(), redelivered, trace }
     }
 }
 

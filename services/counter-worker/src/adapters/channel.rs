@@ -1,13 +1,14 @@
 //! A queue within the process, for the embedded mode: its publisher is answered when the batch is committed.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::{BatchQueue, Delivery, QueueError, Subscription, TraceHeaders};
+use crate::ports::{BatchQueue, Deliveries, Delivery, QueueError, Settlement, Subscription, TraceHeaders};
 
 /// Makes a queue that holds up to `capacity` batches; senders wait for room.
 pub fn channel(capacity: usize) -> (BatchSender, ChannelQueue) {
@@ -70,70 +71,87 @@ impl BatchQueue for ChannelQueue {
         &mut self,
         _lost: Option<QueueError>,
         _stop: &CancellationToken,
-    ) -> Option<Box<dyn Subscription>> {
+    ) -> Option<Subscription> {
         let messages = self.0.take()?;
-        Some(Box::new(ChannelSubscription { messages, last_tag: 0, open: VecDeque::new() }))
+        let open = Arc::new(Open::default());
+        let deliveries = Box::new(ChannelDeliveries { messages, last_tag: 0, open: open.clone() });
+        Some(Subscription { deliveries, settlement: open })
     }
 }
 
-struct ChannelSubscription {
+struct ChannelDeliveries {
     messages: mpsc::Receiver<Message>,
     last_tag: u64,
-    /// Deliveries that are not settled yet, by ascending tag: no more than the worker gathers for one flush.
-    open: VecDeque<(u64, oneshot::Sender<Verdict>)>,
+    open: Arc<Open>,
 }
 
+/// Deliveries that are not settled yet, by ascending tag: no more than the worker gathers for two flushes.
+#[derive(Default)]
+struct Open(Mutex<VecDeque<(u64, oneshot::Sender<Verdict>)>>);
+
 #[async_trait]
-impl Subscription for ChannelSubscription {
+impl Deliveries for ChannelDeliveries {
     async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
         let Some(Message { payload, trace, settled }) = self.messages.recv().await else {
             return Ok(None);
         };
         self.last_tag += 1;
-        self.open.push_back((self.last_tag, settled));
-        Ok(Some(Delivery { tag: self.last_tag, payload, trace }))
+        self.open.0.lock().push_back((self.last_tag, settled));
+        Ok(Some(Delivery { tag: self.last_tag, payload, redelivered: false, trace }))
     }
 
-    async fn ack_up_to(&mut self, tag: u64) -> Result<(), QueueError> {
-        let count = self.open.partition_point(|(open, _)| *open <= tag);
-        for (_, settled) in self.open.drain(..count) {
+    async fn close(self: Box<Self>) {}
+}
+
+impl Drop for ChannelDeliveries {
+    /// Whoever still waits learns that nobody will settle its batch any more.
+    fn drop(&mut self) {
+        self.open.0.lock().clear();
+    }
+}
+
+#[async_trait]
+impl Settlement for Open {
+    async fn ack_up_to(&self, tag: u64) -> Result<(), QueueError> {
+        let mut open = self.0.lock();
+        let count = open.partition_point(|(open, _)| *open <= tag);
+        for (_, settled) in open.drain(..count) {
             // A publisher that has given up will send the batch again, to no effect.
             let _ = settled.send(Verdict::Committed);
         }
         Ok(())
     }
 
-    async fn reject(&mut self, tag: u64) -> Result<(), QueueError> {
-        let found = self.open.binary_search_by_key(&tag, |(open, _)| *open).ok();
-        if let Some((_, settled)) = found.and_then(|at| self.open.remove(at)) {
+    async fn reject(&self, tag: u64) -> Result<(), QueueError> {
+        let mut open = self.0.lock();
+        let found = open.binary_search_by_key(&tag, |(open, _)| *open).ok();
+        if let Some((_, settled)) = found.and_then(|at| open.remove(at)) {
             let _ = settled.send(Verdict::Rejected);
         }
         Ok(())
     }
-
-    async fn close(self: Box<Self>) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn subscription(queue: &mut ChannelQueue) -> Box<dyn Subscription> {
+    async fn subscription(queue: &mut ChannelQueue) -> Subscription {
         queue.subscribe(None, &CancellationToken::new()).await.expect("the first subscription")
     }
 
     #[tokio::test]
     async fn a_sender_is_answered_when_its_batch_is_settled() {
         let (sender, mut queue) = channel(8);
-        let mut worker = subscription(&mut queue).await;
+        let Subscription { mut deliveries, settlement } = subscription(&mut queue).await;
         let deliver = |text: &'static str| sender.send(Bytes::from_static(text.as_bytes()), Vec::new());
         let settle = async {
             for expected in ["a", "b", "c"] {
-                let delivery = worker.next().await.expect("never lost").expect("not closed");
+                let delivery = deliveries.next().await.expect("never lost").expect("not closed");
                 assert_eq!(delivery.payload, expected);
             }
-            worker.reject(2).await.expect("never lost");
-            worker.ack_up_to(3).await.expect("never lost");
+            settlement.reject(2).await.expect("never lost");
+            settlement.ack_up_to(3).await.expect("never lost");
         };
         let (a, b, c, ()) = tokio::join!(deliver("a"), deliver("b"), deliver("c"), settle);
         assert_eq!((a, b, c), (Ok(()), Err(SendError::Rejected), Ok(())));
@@ -144,8 +162,8 @@ mod tests {
         let (sender, mut queue) = channel(8);
         let mut worker = subscription(&mut queue).await;
         let end = async {
-            worker.next().await.expect("never lost");
-            drop(worker);
+            worker.deliveries.next().await.expect("never lost");
+            drop(worker.deliveries);
         };
         let (sent, ()) = tokio::join!(sender.send(Bytes::new(), Vec::new()), end);
         assert_eq!(sent, Err(SendError::Ended));

@@ -9,7 +9,10 @@ use secrecy::SecretString;
 use super::start;
 use crate::{
     Retention, Settings,
-    adapters::{amqp::AmqpQueue, postgres::PostgresTotals},
+    adapters::{
+        amqp::{AmqpQueue, QueueDepths},
+        postgres::PostgresTotals,
+    },
     config::{Cli, Command, ServeArgs},
     dead_letters,
     ports::{StoreError, TotalsStore as _},
@@ -54,9 +57,11 @@ fn app(
     retention: Retention,
 ) -> Result<App, StoreError> {
     let store = Arc::new(PostgresTotals::new(database_url)?);
+    let mut background = Background::default();
+    let depths = QueueDepths::new(amqp_url.clone());
+    background.start("queue depths", |stop| depths.run(stop));
     let queue = AmqpQueue::new(amqp_url, prefetch(settings));
     let broker = queue.status();
-    let mut background = Background::default();
     let status = start(store.clone(), queue, settings, retention, &mut background);
     let postgres = move || {
         let store = store.clone();
@@ -73,7 +78,8 @@ fn app(
     Ok(App { error_domain: NAME, routes: axum::Router::new(), health, background })
 }
 
-/// While one flush is being committed the next one arrives.
+/// Two flushes: while one is being committed the next one arrives. The snippets service's greatest batch has 100 KB, so that a
+/// backlog of such takes 26 MB by default.
 fn prefetch(settings: Settings) -> u16 {
     u16::try_from(settings.flush_batches_max.saturating_mul(2)).unwrap_or(u16::MAX)
 }

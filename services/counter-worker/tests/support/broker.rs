@@ -29,10 +29,19 @@ impl Publisher {
 
     /// Publishes, and returns once all are confirmed.
     pub async fn publish(&self, payloads: &[Bytes]) {
+        self.publish_to(topology::VIEWS_EXCHANGE, payloads).await;
+    }
+
+    /// Makes dead letters.
+    pub async fn bury(&self, payloads: &[Bytes]) {
+        self.publish_to(topology::DEAD_LETTER_EXCHANGE, payloads).await;
+    }
+
+    async fn publish_to(&self, exchange: &str, payloads: &[Bytes]) {
         let mut confirms = Vec::new();
         for payload in payloads {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let (exchange, key) = (topology::VIEWS_EXCHANGE.into(), topology::BATCHES_ROUTING_KEY.into());
+            let (exchange, key) = (exchange.into(), topology::BATCHES_ROUTING_KEY.into());
             let properties = BasicProperties::default().with_delivery_mode(2);
             let confirm = self.channel.basic_publish(exchange, key, options, payload, properties);
             confirms.push(confirm.await.expect("sent"));

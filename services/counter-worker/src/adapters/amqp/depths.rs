@@ -1,0 +1,79 @@
+//! How long RabbitMQ's queues are.
+
+use std::time::Duration;
+
+use broker::{BrokerConnection, BrokerError, Supervisor, bounded, topology};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use secrecy::SecretString;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::instruments;
+
+/// How the connection is called in the broker's tools.
+const CONNECTION_NAME: &str = "counter-worker queue depths";
+const INTERVAL: Duration = Duration::from_secs(10);
+const QUEUES: [&str; 2] = [topology::BATCHES_QUEUE, topology::DEAD_QUEUE];
+
+/// Asks every ten seconds how many messages wait in the queues, for the metrics.
+///
+/// On a connection of its own: to ask for a queue that is not there is an error that ends its channel, of which lapin tells
+/// everybody on the connection.
+pub struct QueueDepths {
+    url: SecretString,
+}
+
+impl QueueDepths {
+    /// Of the broker at `url`. Nothing is connected yet.
+    pub fn new(url: SecretString) -> Self {
+        Self { url }
+    }
+
+    /// Asks until `stop` is cancelled, over as many connections as it takes.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut supervisor = Supervisor::new("queue depths");
+        while !stop.is_cancelled() {
+            if let Err(error) = self.session(&mut supervisor, &stop).await {
+                supervisor.pause(&error, &stop).await;
+            }
+        }
+    }
+
+    async fn session(
+        &self,
+        supervisor: &mut Supervisor,
+        stop: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        let opening = BrokerConnection::open(&self.url, CONNECTION_NAME);
+        let Some(opened) = stop.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
+        let mut connection = opened?;
+        supervisor.opened();
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            for queue in QUEUES {
+                ask(&mut connection, queue).await?;
+            }
+        }
+        connection.close().await;
+        Ok(())
+    }
+}
+
+/// Fails only where the connection does.
+async fn ask(connection: &mut BrokerConnection, queue: &'static str) -> Result<(), BrokerError> {
+    let channel = connection.channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let declaring = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    match bounded("queue.declare", declaring).await {
+        Ok(declared) => instruments::queue_depth(queue, declared.message_count()),
+        // The broker has closed the channel.
+        Err(error) => {
+            tracing::debug!(%error, queue, "a queue can't be looked at");
+            return Ok(());
+        }
+    }
+    bounded("channel.close", channel.close(200, "OK".into())).await
+}
