@@ -3,20 +3,29 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use e2e::{Client, until_views};
+use e2e::{Client, PATIENCE, until_views};
 use rpc::snippets::v1::{Snippet, Tier};
-use stack::Product;
+use stack::{Database, Product, until};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-async fn product() -> &'static Product {
-    static PRODUCT: OnceCell<Product> = OnceCell::const_new();
-    let start = async || e2e::product(&e2e::backends().await).start().await.unwrap();
-    PRODUCT.get_or_init(start).await
+struct Stage {
+    product: Product,
+    database: Database,
+}
+
+async fn stage() -> &'static Stage {
+    static STAGE: OnceCell<Stage> = OnceCell::const_new();
+    let start = async || {
+        let backends = e2e::backends().await;
+        let product = e2e::product(&backends).start().await.unwrap();
+        Stage { product, database: Database::at(backends.database_url) }
+    };
+    STAGE.get_or_init(start).await
 }
 
 async fn clients() -> [Client; 2] {
-    let [one, two] = &product().await.snippets[..] else { panic!("two replicas") };
+    let [one, two] = &stage().await.product.snippets[..] else { panic!("two replicas") };
     [Client::to(one).await.unwrap(), Client::to(two).await.unwrap()]
 }
 
@@ -66,7 +75,7 @@ async fn the_count_is_fresh_on_reads_from_the_cache_too() {
     let id = reader.create(small()).await.unwrap().id;
     // The first read fills the cache; from then on the database is not asked for the snippet.
     reader.get(&id).await.unwrap();
-    let replica = &product().await.snippets[0];
+    let replica = &stage().await.product.snippets[0];
     let hits = "snippets_cache_requests_total{outcome=\"hit\"}";
     let before = replica.metric(hits).await.unwrap();
     for (more, views) in [(0, 1), (9, 10)] {
@@ -76,4 +85,22 @@ async fn the_count_is_fresh_on_reads_from_the_cache_too() {
     assert!(replica.metric(hits).await.unwrap() >= before + 9.0);
     let full = reader.get(&id).await.unwrap();
     assert_eq!((full.view_count, full.body.as_str()), (10, "x"));
+}
+
+#[tokio::test]
+async fn a_deleted_snippet_leaves_no_counts_behind() {
+    let clients = clients().await;
+    let owner = clients[0].as_new(Tier::Free).await.unwrap();
+    let id = owner.create(small()).await.unwrap().id;
+    read(&clients, &id, 4).await;
+    until_views(&owner, &id, 4).await.unwrap();
+    let rows = |table: &str| format!("(SELECT count(*) FROM views.{table} WHERE snippet_id = '{id}')");
+    let rows = ["totals", "hourly", "daily"].map(rows).join(" + ");
+    let query = format!("SELECT {rows}");
+    assert_ne!(stage().await.database.execute(&query).await.unwrap().trim(), "0");
+    // One more, of which nobody can say whether it is counted before the deletion or comes after it.
+    read(&clients[1..], &id, 1).await;
+    owner.delete(&id).await.unwrap();
+    let gone = async || stage().await.database.execute(&query).await.unwrap().trim() == "0";
+    until("the rows are gone", PATIENCE, gone).await.unwrap();
 }
