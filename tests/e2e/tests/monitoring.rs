@@ -11,6 +11,10 @@ mod limiter;
 mod metrics;
 #[path = "monitoring/promql.rs"]
 mod promql;
+#[path = "monitoring/publisher.rs"]
+mod publisher;
+#[path = "monitoring/views.rs"]
+mod views;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +44,14 @@ const LIMITER: Part = Part {
     tables: &["Metrics of the rate limiter", "Metrics of every service"],
     prefixes: &["ratelimit_"],
     code: &["services/ratelimit/src"],
+};
+
+const VIEWS: Part = Part {
+    dashboard: "views.json",
+    groups: "views",
+    tables: &["Metrics of views", "Metrics of every service"],
+    prefixes: &["broker_", "counter_worker_", "snippets_view"],
+    code: &["services/broker/src", "services/counter-worker/src", "services/snippets/src"],
 };
 
 fn path(below: &str) -> PathBuf {
@@ -86,6 +98,12 @@ async fn what_watches_the_limiter_matches_its_metrics() {
     let scene = limiter::Scene::play().await;
     assert_matches(&LIMITER, &scene.prometheus, &metrics::exposed(&scene.limiter.metrics().await.unwrap()))
         .await;
+}
+
+#[tokio::test]
+async fn what_watches_the_views_matches_their_metrics() {
+    let scene = views::Scene::play().await;
+    assert_matches(&VIEWS, &scene.prometheus, &scene.exposed().await).await;
 }
 
 /// The dashboard, the rules and the documentation of a part to which all has happened that it has metrics for.
