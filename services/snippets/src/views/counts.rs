@@ -95,6 +95,8 @@ impl ViewCounts {
 
     /// Refreshes what is asked for, until stopped.
     pub async fn run(&self, stop: CancellationToken) {
+        // To show as none before there is one.
+        metrics::counter!("snippets_view_counts_outdated_total").increment(0);
         let mut ticks = interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let refreshing = async {

@@ -73,7 +73,7 @@ impl Scene {
             .unwrap()
             .env("RATELIMIT_URL", format!("http://{}", nobody.addr()))
             .env("VIEWS_PENDING_MAX", "1")
-            .env("VIEWS_SPOOL_DIR", spool.path().to_string_lossy())
+            .env("VIEW_SPOOL_DIR", spool.path().to_string_lossy())
             .start()
             .await
             .unwrap();
