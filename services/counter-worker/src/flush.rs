@@ -1,5 +1,10 @@
 //! What the worker gathers before it commits.
 
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+};
+
 use chassis::propagation;
 use tracing::Span;
 
@@ -8,9 +13,9 @@ use crate::{
     ports::{Delivery, TraceHeaders},
 };
 
-/// So that no transaction grows without bound.
-const COUNTS_MAX: usize = 50_000;
-/// So that what is gathered doesn't, either. The snippets service's greatest batch has 100 KB.
+/// So that no transaction grows without bound: so many rows of each table are written, however often they are counted.
+const ROWS_MAX: usize = 50_000;
+/// So that what is gathered doesn't, either. The snippets service's greatest batch has 128 KiB.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// More links than this an OpenTelemetry SDK drops anyway.
 const LINKS_MAX: usize = 127;
@@ -23,6 +28,9 @@ pub(crate) struct Flush {
     pub(crate) tags: Vec<u64>,
     traces: Vec<TraceHeaders>,
     counts: usize,
+    /// Hashes of the rows to be written; of two that are alike one row too few is known, which does no harm.
+    rows: HashSet<u64>,
+    hasher: RandomState,
     bytes: usize,
 }
 
@@ -30,15 +38,16 @@ impl Flush {
     /// Adds what came as `delivery`.
     pub(crate) fn push(&mut self, batch: Batch, delivery: Delivery) {
         self.counts += batch.len();
+        self.rows.extend(batch.rows().map(|row| self.hasher.hash_one(row)));
         self.bytes += delivery.payload.len();
         self.batches.push(batch);
         self.tags.push(delivery.tag);
         self.traces.push(delivery.trace);
     }
 
-    /// Whether it is to grow no more. By counts and bytes, it may be beyond its bounds by one batch.
+    /// Whether it is to grow no more. By rows and bytes, it may be beyond its bounds by one batch.
     pub(crate) fn is_full(&self, batches_max: usize) -> bool {
-        self.len() >= batches_max || self.counts >= COUNTS_MAX || self.bytes >= BYTES_MAX
+        self.len() >= batches_max || self.rows.len() >= ROWS_MAX || self.bytes >= BYTES_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -80,6 +89,8 @@ fn header<'a>(trace: &'a TraceHeaders, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use bytes::Bytes;
     use opentelemetry::{global, trace::TracerProvider as _};
     use opentelemetry_sdk::{
@@ -98,9 +109,24 @@ mod tests {
     }
 
     fn batch() -> Batch {
-        let counts = vec![ViewCount { snippet_id: "a".to_owned(), views: 1 }];
+        batch_of(0..1)
+    }
+
+    fn batch_of(snippets: Range<usize>) -> Batch {
+        let counts = snippets.map(|number| ViewCount { snippet_id: number.to_string(), views: 1 }).collect();
         let batch = ViewBatch { batch_id: Uuid::now_v7().to_string(), counts, ..ViewBatch::default() };
         Batch::parse(&batch.encode_to_vec()).expect("well-formed")
+    }
+
+    #[test]
+    fn it_is_full_by_the_rows_that_it_writes_and_not_by_how_often() {
+        let mut flush = Flush::default();
+        for tag in 1..=20 {
+            flush.push(batch_of(0..5_000), delivery(tag, TraceHeaders::new()));
+        }
+        assert_eq!((flush.counts(), flush.is_full(21)), (100_000, false));
+        flush.push(batch_of(5_000..ROWS_MAX), delivery(21, TraceHeaders::new()));
+        assert!(flush.is_full(22));
     }
 
     fn trace(trace_id: &str, span_id: &str) -> TraceHeaders {

@@ -12,6 +12,8 @@ pub const SNIPPET_ID_BYTES_MAX: usize = 64;
 /// may, and hold up the queue for ever.
 pub const COUNTS_MAX: usize = 100_000;
 
+const HOUR_SECONDS: i64 = 60 * 60;
+
 /// A well-formed batch of views: at least one count or deletion, every one in range.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -96,6 +98,13 @@ impl Batch {
     /// How many counts and deletions the batch holds, from 1 to [`COUNTS_MAX`].
     pub fn len(&self) -> usize {
         self.counts.len() + self.deleted.len()
+    }
+
+    /// What it writes: a snippet and an hour since 1970 for each count, and none for each deletion. The hour is the publisher's.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, Option<i64>)> {
+        let hour = self.time.map_or(0, |time| time.div_euclid(HOUR_SECONDS));
+        let counted = self.counts.iter().map(move |count| (count.snippet_id.as_str(), Some(hour)));
+        counted.chain(self.deleted.iter().map(|id| (id.as_str(), None)))
     }
 
     /// Never: an empty batch is malformed.

@@ -15,10 +15,10 @@ use crate::report::aligned;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Snippets that are viewed, some far more often than others.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     snippets: u32,
     /// Views that the workers count in each round.
-    #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     views: u32,
     /// Views in one batch: what a replica counts in 200 ms.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
