@@ -20,6 +20,8 @@ use crate::{
 /// The longest that one attempt at a transaction may take; beyond it, its outcome is unknown. Longer than Postgres is given
 /// for a connection and a transaction together, whose own errors say more.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A flush that did not finish in time for so often in a row is too large for this store.
+const TOO_SLOW_MAX: u32 = 2;
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Pauses while the store is away: doubling, plus up to as much again by chance, without an end.
 const RETRY: ExponentialBuilder = ExponentialBuilder::new()
@@ -32,7 +34,8 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
 /// Moves flushes into a store.
 ///
 /// While the store is away, a flush is kept and tried again at a growing pace. Where the store works but refuses
-/// the data of a flush, its batches are applied one by one, and the culprit is rejected.
+/// the data of a flush, its batches are applied one by one, and the culprit is rejected. So they are where the store does not
+/// finish the flush in time.
 pub(crate) struct Committer {
     store: Arc<dyn TotalsStore>,
 }
@@ -50,6 +53,8 @@ pub(crate) enum Settled {
 /// Why batches were not committed.
 enum NotApplied {
     Refused(StoreError),
+    /// Of several batches; one alone is tried for as long as it takes.
+    TooSlow(StoreError),
     Stopped,
 }
 
@@ -83,8 +88,8 @@ impl Committer {
                 Ok(Settled::All)
             }
             Err(NotApplied::Stopped) => Ok(Settled::NotAll),
-            Err(NotApplied::Refused(error)) => {
-                tracing::error!(%error, batches = flush.len(), "a flush was refused");
+            Err(NotApplied::Refused(error) | NotApplied::TooSlow(error)) => {
+                tracing::error!(%error, batches = flush.len(), "a flush is committed batch by batch");
                 self.settle_one_by_one(flush, settlement, stop).await
             }
         }
@@ -100,7 +105,7 @@ impl Committer {
         for (batch, tag) in flush.batches.iter().zip(&flush.tags) {
             match self.apply(slice::from_ref(batch), stop).await {
                 Ok(()) => applied.push(*tag),
-                Err(NotApplied::Stopped) => {
+                Err(NotApplied::Stopped | NotApplied::TooSlow(_)) => {
                     settled = Settled::NotAll;
                     break;
                 }
@@ -116,7 +121,7 @@ impl Committer {
     }
 
     async fn apply(&self, batches: &[Batch], stop: &CancellationToken) -> Result<(), NotApplied> {
-        let mut pauses = RETRY.build();
+        let (mut pauses, mut too_slow) = (RETRY.build(), 0);
         loop {
             let begun = Instant::now();
             match self.attempt(batches).await {
@@ -127,6 +132,10 @@ impl Committer {
                 Err(error) if !error.is_transient() => return Err(NotApplied::Refused(error)),
                 Err(error) => {
                     instruments::commit_failed();
+                    too_slow = if matches!(error, StoreError::TooSlow(_)) { too_slow + 1 } else { 0 };
+                    if too_slow >= TOO_SLOW_MAX && batches.len() > 1 {
+                        return Err(NotApplied::TooSlow(error));
+                    }
                     if !pause(&mut pauses, &error, stop).await {
                         return Err(NotApplied::Stopped);
                     }
@@ -137,7 +146,7 @@ impl Committer {
 
     async fn attempt(&self, batches: &[Batch]) -> Result<Applied, StoreError> {
         let attempt = timeout(ATTEMPT_TIMEOUT, self.store.apply(batches)).await;
-        attempt.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))))
+        attempt.unwrap_or_else(|elapsed| Err(StoreError::TooSlow(Box::new(elapsed))))
     }
 }
 

@@ -125,8 +125,11 @@ mod tests {
             flush.push(batch_of(0..5_000), delivery(tag, TraceHeaders::new()));
         }
         assert_eq!((flush.counts(), flush.is_full(21)), (100_000, false));
-        flush.push(batch_of(5_000..ROWS_MAX), delivery(21, TraceHeaders::new()));
-        assert!(flush.is_full(22));
+        for first in (5_000..ROWS_MAX).step_by(5_000) {
+            assert!(!flush.is_full(usize::MAX));
+            flush.push(batch_of(first..first + 5_000), delivery(21, TraceHeaders::new()));
+        }
+        assert!(flush.is_full(usize::MAX));
     }
 
     fn trace(trace_id: &str, span_id: &str) -> TraceHeaders {

@@ -41,6 +41,12 @@ pub(crate) fn queue_depth(queue: &'static str, messages: u32) {
     gauge!("counter_worker_queue_messages", "queue" => queue).set(messages);
 }
 
+/// Nobody knows how many messages wait in a queue; the last number would be taken for the present one.
+#[cfg(feature = "amqp")]
+pub(crate) fn queue_depth_unknown(queue: &'static str) {
+    gauge!("counter_worker_queue_messages", "queue" => queue).set(f64::NAN);
+}
+
 /// A batch went to the dead letters.
 pub(crate) fn rejected() {
     counter!("counter_worker_batches_total", "outcome" => "rejected").increment(1);

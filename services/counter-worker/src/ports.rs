@@ -90,6 +90,9 @@ pub enum StoreError {
     /// It can't be reached, is too busy, or is not set up as it must be.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] Cause),
+    /// It did not finish in time: there may have been too much to do, or it hangs.
+    #[error("the store did not finish in time: {0}")]
+    TooSlow(#[source] Cause),
     /// Its tables are not there, or not all of them.
     #[error("the schema is missing or old: run `counter-worker migrate`")]
     NotMigrated,

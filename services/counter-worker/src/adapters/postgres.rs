@@ -4,7 +4,7 @@ mod apply;
 mod prune;
 mod rollups;
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use async_trait::async_trait;
 use database::{Database, Migrations, Options, Schema, Transaction};
@@ -124,6 +124,13 @@ fn classify(error: SqlxError) -> StoreError {
         Some(state) if state.starts_with("22") || state.starts_with("23") => {
             StoreError::Refused(Box::new(error))
         }
+        // The server's statement timeout, or else ours.
+        Some("57014") => StoreError::TooSlow(Box::new(error)),
+        _ if is_timeout(&error) => StoreError::TooSlow(Box::new(error)),
         _ => StoreError::Unavailable(Box::new(error)),
     }
+}
+
+fn is_timeout(error: &SqlxError) -> bool {
+    matches!(error, SqlxError::Io(io) if io.kind() == ErrorKind::TimedOut)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub const SNIPPET_ID_BYTES_MAX: usize = 64;
 /// The most counts and deletions of one batch; the snippets service sends 5,000. More could take longer than any transaction
 /// may, and hold up the queue for ever.
-pub const COUNTS_MAX: usize = 100_000;
+pub const COUNTS_MAX: usize = 20_000;
 
 const HOUR_SECONDS: i64 = 60 * 60;
 

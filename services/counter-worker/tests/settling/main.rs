@@ -128,6 +128,16 @@ async fn a_batch_that_the_store_refuses_is_rejected_and_the_others_count() {
 }
 
 #[tokio::test]
+async fn a_flush_that_the_store_does_not_finish_in_time_is_committed_batch_by_batch() {
+    let (mut payloads, expected) = flood(19);
+    payloads.insert(3, payload(Uuid::now_v7(), &[("slow", 1)]));
+    let bench = Bench::start(FakeQueue::of(payloads), 100, 0).await;
+    bench.until_settled(20).await;
+    assert!(bench.queue.lock().rejected.is_empty());
+    assert_eq!(bench.stop().await, expected.values().sum::<i64>() + 1);
+}
+
+#[tokio::test]
 async fn the_next_flush_is_gathered_while_one_is_committed_and_no_more() {
     let (payloads, expected) = flood(35);
     let bench = Bench::start(FakeQueue::of(payloads), 0, 0).await;

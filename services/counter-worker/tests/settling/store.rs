@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use crate::queue::{Event, FakeQueue};
 
-/// Refuses the snippet `poison`, and has no answer for the snippet `stuck`.
+/// Refuses the snippet `poison`, has no answer for the snippet `stuck`, and is too slow for more than one batch at a time where
+/// one of them has the snippet `slow`.
 pub struct FailingStore {
     pub inner: SqliteTotals,
     /// Each commit waits for one of these, and uses it up.
@@ -41,6 +42,9 @@ impl TotalsStore for FailingStore {
         self.log.lock().log.push(Event::Begun(batches.len()));
         if text.contains("stuck") {
             return Err(StoreError::Unavailable("stuck".into()));
+        }
+        if text.contains("slow") && batches.len() > 1 {
+            return Err(StoreError::TooSlow("slow".into()));
         }
         self.commits.acquire().await.expect("never closed").forget();
         let applied = self.inner.apply(batches).await?;

@@ -61,7 +61,9 @@ impl<P: BatchPublisher> BatchSender<P> {
             let read = self.reader.read(waiting).await;
             let unavailable = self.send(&read.batches).await;
             match unavailable.or(read.failed) {
-                None => self.went_on(),
+                None if !read.batches.is_empty() => self.went_on(),
+                // There was nothing left to send of what waited.
+                None => {}
                 Some(why) => self.failed(&why).await,
             }
         }

@@ -33,7 +33,9 @@ impl QueueDepths {
     pub async fn run(self, stop: CancellationToken) {
         let mut supervisor = Supervisor::new("queue depths");
         while !stop.is_cancelled() {
-            if let Err(error) = self.session(&mut supervisor, &stop).await {
+            let ended = self.session(&mut supervisor, &stop).await;
+            QUEUES.into_iter().for_each(instruments::queue_depth_unknown);
+            if let Err(error) = ended {
                 supervisor.pause(&error, &stop).await;
             }
         }
@@ -72,6 +74,7 @@ async fn ask(connection: &mut BrokerConnection, queue: &'static str) -> Result<(
         // The broker has closed the channel.
         Err(error) => {
             tracing::debug!(%error, queue, "a queue can't be looked at");
+            instruments::queue_depth_unknown(queue);
             return Ok(());
         }
     }
