@@ -140,6 +140,16 @@ pub async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     Ok(())
 }
 
+/// How many messages of a queue wait to be delivered. The queue is looked at and not declared: it may have other arguments.
+///
+/// # Errors
+/// When it is not there, which ends the channel, or the broker does not answer in time.
+pub async fn waiting(channel: &Channel, queue: &'static str) -> Result<u32, BrokerError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let looking = channel.queue_declare(queue.into(), options, FieldTable::default());
+    Ok(bounded("queue.declare", looking).await?.message_count())
+}
+
 impl Exchange {
     async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
         // The name is all that is sent, of the broker's own kinds too.

@@ -1,9 +1,6 @@
 //! What the worker gathers before it commits.
 
-use std::{
-    collections::HashSet,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::{collections::HashSet, hash::BuildHasher as _};
 
 use chassis::propagation;
 use tracing::Span;
@@ -30,7 +27,6 @@ pub(crate) struct Flush {
     counts: usize,
     /// Hashes of the rows to be written; of two that are alike one row too few is known, which does no harm.
     rows: HashSet<u64>,
-    hasher: RandomState,
     bytes: usize,
 }
 
@@ -38,7 +34,8 @@ impl Flush {
     /// Adds what came as `delivery`.
     pub(crate) fn push(&mut self, batch: Batch, delivery: Delivery) {
         self.counts += batch.len();
-        self.rows.extend(batch.rows().map(|row| self.hasher.hash_one(row)));
+        let hasher = self.rows.hasher().clone();
+        self.rows.extend(batch.rows().map(|row| hasher.hash_one(row)));
         self.bytes += delivery.payload.len();
         self.batches.push(batch);
         self.tags.push(delivery.tag);

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use broker::{BrokerConnection, BrokerError, bounded, topology::DEAD_QUEUE};
+use broker::{
+    BrokerConnection, BrokerError, bounded,
+    topology::{self, DEAD_QUEUE},
+};
 use futures_util::StreamExt as _;
 use lapin::{
     Channel, Consumer, ErrorKind,
     message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
-        BasicQosOptions, QueueDeclareOptions,
+        BasicQosOptions,
     },
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
@@ -148,9 +151,7 @@ impl Reader {
 
 /// How many letters can be taken now. The queue is not declared: an argument that differs must not keep an operator from them.
 async fn count(channel: &Channel) -> Result<u64, BrokerError> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let looking = channel.queue_declare(DEAD_QUEUE.into(), options, FieldTable::default());
-    Ok(bounded("queue.declare", looking).await?.message_count().into())
+    Ok(topology::waiting(channel, DEAD_QUEUE).await?.into())
 }
 
 fn no_queue(error: BrokerError) -> DeadLettersError {

@@ -6,13 +6,13 @@ use prost::Message as _;
 use rpc::views::v1::ViewBatch;
 use uuid::Uuid;
 
+use super::tally::{HOUR_SECONDS, begin};
+
 /// The longest snippet id accepted, in bytes. The snippets service makes ids of 11.
 pub const SNIPPET_ID_BYTES_MAX: usize = 64;
 /// The most counts and deletions of one batch; the snippets service sends 5,000. More could take longer than any transaction
 /// may, and hold up the queue for ever.
 pub const COUNTS_MAX: usize = 20_000;
-
-const HOUR_SECONDS: i64 = 60 * 60;
 
 /// A well-formed batch of views: at least one count or deletion, every one in range.
 #[derive(Debug, Clone)]
@@ -100,9 +100,9 @@ impl Batch {
         self.counts.len() + self.deleted.len()
     }
 
-    /// What it writes: a snippet and an hour since 1970 for each count, and none for each deletion. The hour is the publisher's.
+    /// What it writes: a snippet and the begin of an hour for each count, and none for each deletion. The hour is the publisher's.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, Option<i64>)> {
-        let hour = self.time.map_or(0, |time| time.div_euclid(HOUR_SECONDS));
+        let hour = self.time.map_or(0, |time| begin(time, HOUR_SECONDS));
         let counted = self.counts.iter().map(move |count| (count.snippet_id.as_str(), Some(hour)));
         counted.chain(self.deleted.iter().map(|id| (id.as_str(), None)))
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Batch;
 
-const HOUR_SECONDS: i64 = 60 * 60;
+pub(super) const HOUR_SECONDS: i64 = 60 * 60;
 const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
 /// What is older, or further ahead of the database's clock, comes from a publisher with a wrong clock.
 const AGE_SECONDS_MAX: i64 = 400 * DAY_SECONDS;
@@ -105,7 +105,8 @@ fn plausible(time: Option<i64>, now: i64) -> i64 {
     time.filter(|time| range.contains(time)).unwrap_or(now)
 }
 
-fn begin(time: i64, of_seconds: i64) -> i64 {
+/// When the hour or day that `time` is in began.
+pub(super) fn begin(time: i64, of_seconds: i64) -> i64 {
     time.div_euclid(of_seconds) * of_seconds
 }
 

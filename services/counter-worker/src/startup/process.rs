@@ -78,8 +78,8 @@ fn app(
     Ok(App { error_domain: NAME, routes: axum::Router::new(), health, background })
 }
 
-/// Two flushes: while one is being committed the next one arrives. The snippets service's greatest batch has 100 KB, so that a
-/// backlog of such takes 26 MB by default.
+/// Two flushes: while one is being committed the next one arrives. The snippets service's greatest batch has 128 KiB, so that
+/// a backlog of such takes 32 MiB by default.
 fn prefetch(settings: Settings) -> u16 {
     u16::try_from(settings.flush_batches_max.saturating_mul(2)).unwrap_or(u16::MAX)
 }

@@ -7,7 +7,7 @@ use lapin::{
     BasicProperties, Channel,
     options::{
         BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions,
-        ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+        ConfirmSelectOptions, QueueDeleteOptions,
     },
     types::FieldTable,
 };
@@ -79,10 +79,8 @@ impl Grave {
     }
 
     /// How many messages of a queue wait to be delivered.
-    pub async fn waiting(&self, queue: &str) -> u32 {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declaring = self.channel.queue_declare(queue.into(), options, FieldTable::default());
-        declaring.await.unwrap().message_count()
+    pub async fn waiting(&self, queue: &'static str) -> u32 {
+        topology::waiting(&self.channel, queue).await.unwrap()
     }
 
     /// Takes the next batch away: its properties, without what the broker adds on delivery, and its payload.

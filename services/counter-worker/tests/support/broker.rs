@@ -5,8 +5,7 @@ use bytes::Bytes;
 use lapin::{
     BasicProperties, Channel,
     message::BasicGetMessage,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
-    types::FieldTable,
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
 };
 use secrecy::SecretString;
 
@@ -53,10 +52,8 @@ impl Publisher {
     }
 
     /// How many messages of a queue wait to be delivered.
-    pub async fn waiting(&self, queue: &str) -> u32 {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default());
-        declared.await.expect("the queue is there").message_count()
+    pub async fn waiting(&self, queue: &'static str) -> u32 {
+        topology::waiting(&self.channel, queue).await.expect("the queue is there")
     }
 
     /// Takes a message away, if one is there.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use broker::{BrokerConnection, BrokerError, Supervisor, bounded, topology};
-use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use secrecy::SecretString;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -67,10 +66,8 @@ impl QueueDepths {
 /// Fails only where the connection does.
 async fn ask(connection: &mut BrokerConnection, queue: &'static str) -> Result<(), BrokerError> {
     let channel = connection.channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let declaring = channel.queue_declare(queue.into(), passive, FieldTable::default());
-    match bounded("queue.declare", declaring).await {
-        Ok(declared) => instruments::queue_depth(queue, declared.message_count()),
+    match topology::waiting(&channel, queue).await {
+        Ok(messages) => instruments::queue_depth(queue, messages),
         // The broker has closed the channel.
         Err(error) => {
             tracing::debug!(%error, queue, "a queue can't be looked at");
