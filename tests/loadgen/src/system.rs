@@ -41,7 +41,7 @@ impl System {
     pub(crate) async fn on_servers() -> anyhow::Result<Self> {
         let (backends, servers) = match Shared::from_env() {
             Ok(shared) => (Backends::fresh(&shared).await, None),
-            Err(_) => own_servers().await?,
+            Err(_) => own_servers().await.map(|(backends, servers)| (backends, Some(servers)))?,
         };
         let counters = Redis::start(RedisPolicy::Counters).await?;
         let backends = Backends { counters_redis_url: counters.url().to_owned(), ..backends };
@@ -59,8 +59,8 @@ impl System {
     }
 }
 
-/// Postgres waits for the disk, as in production.
-async fn own_servers() -> anyhow::Result<(Backends, Option<SharedServers>)> {
+/// Servers of one's own. Postgres waits for the disk, as in production.
+pub(crate) async fn own_servers() -> anyhow::Result<(Backends, SharedServers)> {
     let servers = SharedServers::start(PostgresOptions { fsync: true, port: None }).await?;
-    Ok((Backends::of(&servers), Some(servers)))
+    Ok((Backends::of(&servers), servers))
 }

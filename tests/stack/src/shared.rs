@@ -120,6 +120,11 @@ impl SharedServers {
         Ok(Self { postgres, cache, counters, rabbitmq })
     }
 
+    /// The broker, for whoever takes it away.
+    pub fn rabbitmq(&self) -> &RabbitMq {
+        &self.rabbitmq
+    }
+
     /// The environment variables that [`shared`] reads.
     pub fn variables(&self) -> [(&'static str, &str); 6] {
         let control = self.rabbitmq.control();

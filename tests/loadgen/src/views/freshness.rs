@@ -1,6 +1,5 @@
 //! How long it takes until a view shows in the count.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -9,19 +8,15 @@ use rpc::snippets::v1::SnippetView;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::load::Load;
+use super::load::{Demand, Readers};
 use super::rig::{Client, Rig};
 use crate::measured::percentile;
 use crate::report::aligned;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Views a second meanwhile.
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    per_second: u32,
-    /// Snippets that they are of.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    snippets: u32,
+    #[command(flatten)]
+    demand: Demand,
     /// Snippets that are looked at.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     probes: u32,
@@ -36,13 +31,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { per_second, snippets, probes, seconds } = *arguments;
+    let Arguments { demand, probes, seconds } = *arguments;
     let rig = Rig::start().await?;
-    eprintln!("making {snippets} snippets");
-    let ids: Arc<[String]> = rig.snippets(snippets).await?.into();
+    let readers = Readers::of(&rig, demand).await?;
     let probed = rig.snippets(probes).await?;
-    let clients = [rig.client().await?, rig.client().await?, rig.client().await?, rig.client().await?];
-    let load = Load::start(&clients, &ids, per_second)?;
+    let load = readers.start()?;
     let (began, duration) = (Instant::now(), Duration::from_secs(seconds.into()));
     let mut probing = JoinSet::new();
     for id in probed {
@@ -56,7 +49,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let achieved = load.views() as f64 / began.elapsed().as_secs_f64();
     let reads = load.stop().await?;
-    println!("{achieved:.0} views a second of {snippets} snippets, for {duration:?}\n");
+    println!("{achieved:.0} views a second of {} snippets, for {duration:?}\n", demand.snippets);
     println!(
         "{}",
         aligned(&[

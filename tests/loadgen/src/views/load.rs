@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rpc::snippets::v1::SnippetView;
@@ -12,12 +13,49 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::popularity::Popularity;
-use super::rig::Client;
+use super::rig::{Client, Rig};
 
+const CONNECTIONS: usize = 4;
 /// Callers on each of the connections.
 const LANES_EACH: u32 = 16;
 /// Reads that a lane begins at a time: a timer of its own for each would be the load.
 const BURST: u32 = 4;
+
+/// How many views there are to be.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Demand {
+    /// Views a second.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) per_second: u32,
+    /// Snippets that they are of.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) snippets: u32,
+}
+
+/// Who reads what.
+pub(crate) struct Readers {
+    clients: Vec<Client>,
+    ids: Arc<[String]>,
+    per_second: u32,
+}
+
+impl Readers {
+    /// Of fresh snippets.
+    pub(crate) async fn of(rig: &Rig, demand: Demand) -> anyhow::Result<Self> {
+        eprintln!("making {} snippets", demand.snippets);
+        let ids = rig.snippets(demand.snippets).await?.into();
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(rig.client().await?);
+        }
+        Ok(Self { clients, ids, per_second: demand.per_second })
+    }
+
+    /// Begins to read.
+    pub(crate) fn start(&self) -> anyhow::Result<Load> {
+        Load::start(&self.clients, &self.ids, self.per_second)
+    }
+}
 
 /// Readers that go on until they are stopped.
 pub(crate) struct Load {
@@ -28,7 +66,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Reads these snippets so many times a second through these clients.
-    pub(crate) fn start(clients: &[Client], ids: &Arc<[String]>, per_second: u32) -> anyhow::Result<Self> {
+    fn start(clients: &[Client], ids: &Arc<[String]>, per_second: u32) -> anyhow::Result<Self> {
         let popularity = Arc::new(Popularity::zipf(u32::try_from(ids.len())?)?);
         let (stop, views, mut lanes) =
             (CancellationToken::new(), Arc::<AtomicU64>::default(), JoinSet::new());

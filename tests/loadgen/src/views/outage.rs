@@ -1,26 +1,21 @@
 //! Reads while RabbitMQ is away, and how soon their views are counted once it is back.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use tokio::time::sleep;
 
-use super::load::Load;
-use super::rig::{Client, Rig};
+use super::load::{Demand, Readers};
+use super::rig::Rig;
 use crate::measured::{Ratios, percentile};
 use crate::report::aligned;
 use crate::usage;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Views a second.
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    per_second: u32,
-    /// Snippets that they are of.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    snippets: u32,
+    #[command(flatten)]
+    demand: Demand,
     /// How long RabbitMQ is away, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
@@ -32,13 +27,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bench = Bench::start(arguments).await?;
+    let demand = arguments.demand;
+    let rig = Rig::start().await?;
+    let bench = Bench { readers: Readers::of(&rig, demand).await?, rig };
     let away = Duration::from_secs(arguments.seconds.into());
     sleep(QUEUES_ARE_SAFE_AFTER).await;
     let before = bench.phase("RabbitMQ works", away).await?;
-    bench.rig.rabbitmq.kill();
+    bench.rig.rabbitmq().kill();
     let during = bench.phase("RabbitMQ is away", away).await?;
-    bench.rig.rabbitmq.restart().await?;
+    bench.rig.rabbitmq().restart().await?;
     let all_counted = bench.until_counted(before.views + during.views).await?;
 
     let row = |phase: &Phase| {
@@ -46,18 +43,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         [phase.name.to_owned(), phase.views.to_string(), p50, p99, phase.rss_kib.to_string()]
     };
     let head = ["", "views", "Get p50 µs", "Get p99 µs", "replica's RSS KiB at most"].map(str::to_owned);
-    println!("{} views a second of {} snippets\n", arguments.per_second, arguments.snippets);
+    println!("{} views a second of {} snippets\n", demand.per_second, demand.snippets);
     println!("{}", aligned(&[head, row(&before), row(&during)]));
     let ratio = Ratios::of(&[micros(&during.reads, 99)], &[micros(&before.reads, 99)]);
     println!("ratio of p99: {ratio}\nall views are counted {all_counted:.1?} after its return");
     Ok(())
 }
 
-struct Bench<'a> {
+struct Bench {
     rig: Rig,
-    ids: Arc<[String]>,
-    clients: Vec<Client>,
-    arguments: &'a Arguments,
+    readers: Readers,
 }
 
 struct Phase {
@@ -67,22 +62,11 @@ struct Phase {
     rss_kib: u64,
 }
 
-impl<'a> Bench<'a> {
-    async fn start(arguments: &'a Arguments) -> anyhow::Result<Self> {
-        let rig = Rig::start().await?;
-        eprintln!("making {} snippets", arguments.snippets);
-        let ids = rig.snippets(arguments.snippets).await?.into();
-        let mut clients = Vec::new();
-        for _ in 0..4 {
-            clients.push(rig.client().await?);
-        }
-        Ok(Self { rig, ids, clients, arguments })
-    }
-
+impl Bench {
     async fn phase(&self, name: &'static str, duration: Duration) -> anyhow::Result<Phase> {
         eprintln!("{name}, for {duration:?}");
         let pid = self.rig.replica()?.pid().context("the replica is gone")?;
-        let load = Load::start(&self.clients, &self.ids, self.arguments.per_second)?;
+        let load = self.readers.start()?;
         let (began, mut rss_kib) = (Instant::now(), 0);
         while began.elapsed() < duration {
             rss_kib = rss_kib.max(usage::resident_kib(pid)?);

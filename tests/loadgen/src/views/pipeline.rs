@@ -7,8 +7,10 @@ use broker::{BrokerConnection, topology};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use secrecy::SecretString;
-use stack::{Backends, Database, PostgresOptions, Service, SharedServers, binary, until};
+use stack::{Backends, Database, Service, SharedServers, binary, until};
 use tokio::time::sleep;
+
+use crate::system::own_servers;
 
 /// Batches on their way to the broker at a time.
 const UNCONFIRMED_MAX: usize = 64;
@@ -16,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long no view may be counted before something must be wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Servers of its own; Postgres waits for the disk, as in production.
+/// On servers of its own.
 pub(crate) struct Pipeline {
     backends: Backends,
     _servers: SharedServers,
@@ -31,8 +33,8 @@ pub(crate) struct Counted {
 
 impl Pipeline {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let servers = SharedServers::start(PostgresOptions { fsync: true, port: None }).await?;
-        let pipeline = Self { backends: Backends::of(&servers), _servers: servers };
+        let (backends, servers) = own_servers().await?;
+        let pipeline = Self { backends, _servers: servers };
         pipeline.builder("migrate")?.run("migrate").await?;
         Ok(pipeline)
     }

@@ -5,39 +5,31 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{CreateSnippetRequest, GetSnippetRequest, Snippet, SnippetView, Visibility};
-use stack::{Backends, Postgres, PostgresOptions, Product, RabbitMq, Redis, RedisPolicy, Service};
+use stack::{Product, RabbitMq, Service, SharedServers};
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 use super::pipeline::views_of;
-use crate::system::RULES;
+use crate::system::{RULES, own_servers};
 
 /// Longer than any call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// One replica, one worker, and servers of their own; Postgres waits for the disk, as in production.
+/// One replica, one worker, and servers of their own.
 pub(crate) struct Rig {
     pub(crate) product: Product,
-    pub(crate) rabbitmq: RabbitMq,
-    _servers: (Postgres, Redis, Redis),
+    servers: SharedServers,
 }
 
 impl Rig {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let (postgres, cache, counters, rabbitmq) = tokio::try_join!(
-            Postgres::start_with(PostgresOptions { fsync: true, port: None }),
-            Redis::start(RedisPolicy::Cache),
-            Redis::start(RedisPolicy::Counters),
-            RabbitMq::start(),
-        )?;
-        let backends = Backends {
-            database_url: postgres.url().to_owned(),
-            cache_redis_url: cache.url().to_owned(),
-            counters_redis_url: counters.url().to_owned(),
-            amqp_url: rabbitmq.url().to_owned(),
-        };
+        let (backends, servers) = own_servers().await?;
         let builder = Product::builder(backends).replicas(1).workers(1).env("RATELIMIT_RULES", RULES);
-        Ok(Self { product: builder.start().await?, rabbitmq, _servers: (postgres, cache, counters) })
+        Ok(Self { product: builder.start().await?, servers })
+    }
+
+    pub(crate) fn rabbitmq(&self) -> &RabbitMq {
+        self.servers.rabbitmq()
     }
 
     pub(crate) fn replica(&self) -> anyhow::Result<&Service> {
