@@ -37,8 +37,7 @@ impl Rig {
     }
 
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        let channel = Endpoint::from_shared(self.replica()?.grpc_url())?.connect().await?;
-        Ok(Client(SnippetServiceClient::new(channel)))
+        Client::of(self.replica()?).await
     }
 
     /// The ids of that many fresh snippets, each read once, so that it is in the cache.
@@ -64,6 +63,11 @@ impl Rig {
 pub(crate) struct Client(SnippetServiceClient<Channel>);
 
 impl Client {
+    pub(crate) async fn of(replica: &Service) -> anyhow::Result<Self> {
+        let channel = Endpoint::from_shared(replica.grpc_url())?.connect().await?;
+        Ok(Self(SnippetServiceClient::new(channel)))
+    }
+
     async fn create(&mut self) -> anyhow::Result<String> {
         let snippet =
             Snippet { body: "x".into(), visibility: Visibility::Public.into(), ..Snippet::default() };
