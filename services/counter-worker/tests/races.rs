@@ -50,6 +50,11 @@ impl Place {
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.sql).await.expect("read") > 0
     }
 
+    async fn sum(&self) -> i64 {
+        let sql = "SELECT sum(views)::bigint FROM views.totals";
+        sqlx::query_scalar(sql).fetch_one(&self.sql).await.expect("read")
+    }
+
     async fn rows(&self) -> i64 {
         let sql = "SELECT (SELECT count(*) FROM views.totals) + (SELECT count(*) FROM views.hourly)
             + (SELECT count(*) FROM views.daily)";
@@ -57,13 +62,14 @@ impl Place {
     }
 }
 
-const COUNT: &str = "INSERT INTO views.totals (snippet_id, views) VALUES ('a', 1)
-    ON CONFLICT (snippet_id) DO UPDATE SET views = totals.views + 1";
-const COUNT_THE_HOUR: &str = "INSERT INTO views.hourly VALUES ('a', date_trunc('hour', now()), 1);
-    INSERT INTO views.daily VALUES ('a', date_trunc('day', now()), 1)";
-const DELETE: &str = "INSERT INTO views.deleted VALUES ('a');
-    INSERT INTO views.totals (snippet_id, views) VALUES ('a', 0)
-    ON CONFLICT (snippet_id) DO UPDATE SET views = totals.views + 0";
+/// As another worker does it, in the second stripe: the lock's key is "view" in ASCII.
+const COUNT: &str = "SELECT pg_advisory_xact_lock(x'76696577'::integer, 1);
+    INSERT INTO views.totals (snippet_id, stripe, views) VALUES ('a', 1, 1)";
+const COUNT_THE_HOUR: &str = "INSERT INTO views.hourly VALUES ('a', date_trunc('hour', now()), 1, 1);
+    INSERT INTO views.daily VALUES ('a', date_trunc('day', now()), 1, 1)";
+const TAKE_ALL: &str =
+    "SELECT pg_advisory_xact_lock(x'76696577'::integer, stripe) FROM generate_series(0, 7) AS stripe";
+const DELETE: &str = "INSERT INTO views.deleted VALUES ('a')";
 const DELETE_THE_REST: &str = "DELETE FROM views.totals; DELETE FROM views.hourly; DELETE FROM views.daily";
 
 #[tokio::test]
@@ -72,10 +78,6 @@ async fn a_deletion_waits_for_what_is_being_counted_and_deletes_that_too() {
         let place = Place::new().await;
         if is_known {
             place.store.apply(&[batch(Uuid::now_v7(), &[("a", 1)])]).await.expect("applied");
-            sqlx::raw_sql("DELETE FROM views.hourly; DELETE FROM views.daily")
-                .execute(&place.sql)
-                .await
-                .expect("done");
         }
         let mut deletion = view_batch(Uuid::now_v7(), &[]);
         deletion.deleted_snippet_ids = vec!["a".to_owned()];
@@ -92,10 +94,44 @@ async fn what_is_counted_during_a_deletion_is_dropped() {
             place.store.apply(&[batch(Uuid::now_v7(), &[("a", 1)])]).await.expect("applied");
         }
         let count = batch(Uuid::now_v7(), &[("a", 5)]);
-        let applied = place.apply_against(DELETE, DELETE_THE_REST, count).await.expect("applied");
+        let applied = place
+            .apply_against(&[TAKE_ALL, DELETE].join(";"), DELETE_THE_REST, count)
+            .await
+            .expect("applied");
         assert_eq!(applied, Applied { new_batches: 1, duplicates: 0, views: 0, dropped_views: 5 });
         assert_eq!(place.rows().await, 0, "known before: {is_known}");
     }
+}
+
+#[tokio::test]
+async fn flushes_of_the_same_snippets_do_not_wait_for_each_other() {
+    let place = Place::new().await;
+    let mut others = Vec::new();
+    for stripe in 0..7 {
+        let mut other = place.sql.begin().await.expect("begun");
+        let lock = format!("SELECT pg_advisory_xact_lock(x'76696577'::integer, {stripe})");
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *other).await.expect("locked");
+        sqlx::query("INSERT INTO views.totals (snippet_id, stripe, views) VALUES ('a', $1, 1)")
+            .bind(stripe)
+            .execute(&mut *other)
+            .await
+            .expect("counted");
+        others.push(other);
+    }
+    place.store.apply(&[batch(Uuid::now_v7(), &[("a", 5)])]).await.expect("applied meanwhile");
+    for other in others {
+        other.commit().await.expect("committed");
+    }
+    assert_eq!(place.sum().await, 12);
+    assert_eq!(place.rows().await, 8 + 2);
+}
+
+#[tokio::test]
+async fn when_every_stripe_is_taken_a_flush_waits_for_one() {
+    let place = Place::new().await;
+    let count = batch(Uuid::now_v7(), &[("a", 5)]);
+    let applied = place.apply_against(TAKE_ALL, "", count).await.expect("applied");
+    assert_eq!(applied.views, 5);
 }
 
 #[tokio::test]
@@ -106,7 +142,5 @@ async fn a_batch_that_comes_again_while_it_is_forgotten_is_refused() {
     let remember = format!("UPDATE views.pruned SET batches_to = '{}'", again.id());
     let applied = place.apply_against("DELETE FROM views.batches", &remember, again).await;
     assert!(matches!(applied, Err(StoreError::Refused(_))), "{applied:?}");
-    let views: i64 =
-        sqlx::query_scalar("SELECT views FROM views.totals").fetch_one(&place.sql).await.expect("read");
-    assert_eq!(views, 1);
+    assert_eq!(place.sum().await, 1);
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod prune;
 mod rollups;
+mod stripes;
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -29,6 +30,7 @@ const SCHEMA: Schema = Schema {
     migrations: Migrations(&[
         (1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
         (2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
+        (3, "stripes", include_str!("../../migrations/postgres/0003_stripes.sql")),
     ]),
 };
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";

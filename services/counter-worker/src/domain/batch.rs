@@ -95,6 +95,11 @@ impl Batch {
         self.window_end
     }
 
+    /// Whether it says that snippets were deleted.
+    pub fn deletes(&self) -> bool {
+        !self.deleted.is_empty()
+    }
+
     /// How many counts and deletions the batch holds, from 1 to [`COUNTS_MAX`].
     pub fn len(&self) -> usize {
         self.counts.len() + self.deleted.len()

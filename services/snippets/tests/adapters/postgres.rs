@@ -11,16 +11,20 @@ use snippets::{
         Database, Options, PostgresAccountStore, PostgresSnippetStore, PostgresViewHistory,
         PostgresViewTotals, migrate,
     },
-    domain::{Granularity, SnippetId},
+    domain::{Granularity, Period, SnippetId},
     ports::{AccountStore, InsertError, SnippetStore, StoreError, ViewHistory, ViewTotals},
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 /// The counter worker's: what it publishes is what snippets reads.
 const VIEW_TABLES: &str = concat!(
     "create schema views;",
     include_str!("../../../counter-worker/migrations/postgres/0001_totals.sql"),
     include_str!("../../../counter-worker/migrations/postgres/0002_rollups.sql"),
+    include_str!("../../../counter-worker/migrations/postgres/0003_stripes.sql"),
 );
 
 struct PostgresWorld {
@@ -87,6 +91,30 @@ impl World for PostgresWorld {
 }
 
 stores_hold!(super::world);
+
+#[tokio::test]
+async fn a_counter_is_the_sum_of_its_rows_and_stops_at_the_largest_number() {
+    let world = world().await;
+    world.make_view_tables().await;
+    let [some, most] = [SnippetId::generate(), SnippetId::generate()];
+    let hour: DateTime<Utc> = "2026-11-21T12:00:00Z".parse().unwrap();
+    for (id, views) in [(&some, 2), (&most, i64::MAX - 1)] {
+        for stripe in [0, 1, 7] {
+            let sql = format!(
+                "insert into views.totals (snippet_id, stripe, views) values ('{id}', {stripe}, {views});
+                 insert into views.hourly (snippet_id, start_time, stripe, views) values ('{id}', '{hour}', {stripe}, {views})"
+            );
+            world.database.execute(&sql).await.unwrap();
+        }
+    }
+    let totals = world.totals.totals(&[some, most]).await.unwrap();
+    assert_eq!(totals, HashMap::from([(some, 6), (most, i64::MAX.unsigned_abs())]));
+    let period = Period::parse(Some(hour), Some(hour + Duration::from_secs(3600)), hour).unwrap();
+    let range = period.in_buckets(Granularity::Hour).unwrap();
+    for (id, views) in [(&some, 6), (&most, u64::MAX)] {
+        assert_eq!(world.history.stats(id, range).await.unwrap().total(), views);
+    }
+}
 
 #[tokio::test]
 async fn migrating_twice_at_once_is_migrating_once() {

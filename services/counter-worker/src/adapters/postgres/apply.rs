@@ -1,12 +1,7 @@
 //! One flush, in one transaction.
 //!
-//! Workers never wait for each other in a circle, since all transactions take their locks in one order: ids of batches,
-//! deleted snippets, totals, hours, days, and in each of these tables the order of the keys.
-//!
-//! A snippet's row of totals stands for all that is kept of the snippet: whoever counts it and whoever deletes it takes that
-//! row first, making it if need be, and of two such transactions the second waits. If that is the one that deletes, it finds
-//! all that the first has left. If it is the one that counts, it looks into `views.deleted` when it has the row, finds the
-//! deletion that was committed meanwhile, and takes its own row away again.
+//! Workers never wait for each other in a circle: a transaction takes its stripes first, in their order, then the ids of its
+//! batches in theirs. Of what it writes then nobody else has anything but the pruner, which waits for no flush.
 
 use std::collections::HashSet;
 
@@ -17,6 +12,7 @@ use uuid::Uuid;
 use super::{
     classify,
     rollups::{self, DELETE_ROLLUPS},
+    stripes,
 };
 use crate::{
     domain::{Batch, Tally, batch_id},
@@ -32,10 +28,10 @@ const INSERT_DELETED: &str = "INSERT INTO views.deleted (snippet_id)
     SELECT id FROM unnest($1::text[]) AS id ORDER BY id COLLATE \"C\"
     ON CONFLICT (snippet_id) DO UPDATE SET deleted_at = excluded.deleted_at";
 // A total that would overflow stops, or its snippet could never be counted again.
-const UPSERT_TOTALS: &str = "INSERT INTO views.totals AS total (snippet_id, views)
-    SELECT snippet_id, views FROM unnest($1::text[], $2::bigint[]) AS new (snippet_id, views)
+const UPSERT_TOTALS: &str = "INSERT INTO views.totals AS total (stripe, snippet_id, views)
+    SELECT $1, snippet_id, views FROM unnest($2::text[], $3::bigint[]) AS new (snippet_id, views)
     ORDER BY snippet_id COLLATE \"C\"
-    ON CONFLICT (snippet_id) DO UPDATE SET
+    ON CONFLICT (snippet_id, stripe) DO UPDATE SET
         views = CASE WHEN total.views > 9223372036854775807 - excluded.views THEN 9223372036854775807
                      ELSE total.views + excluded.views END,
         updated_at = excluded.updated_at";
@@ -47,6 +43,12 @@ const DELETED_ROWS_MAX: u32 = 20_000;
 
 /// Does all of a flush but the commit.
 pub(super) async fn apply(transaction: &mut Transaction, batches: &[Batch]) -> Result<Applied, StoreError> {
+    let stripe = if batches.iter().any(Batch::deletes) {
+        stripes::take_all(transaction).await
+    } else {
+        stripes::take_one(transaction).await
+    };
+    let stripe = stripe.map_err(classify)?;
     let new = insert_batches(transaction, batches).await.map_err(classify)?;
     // In this order: an id that is being forgotten keeps our insert waiting, and goes in only when it is forgotten; then, each
     // statement seeing what was committed before it, we see here how far ids are forgotten. The other way around one could be
@@ -55,7 +57,7 @@ pub(super) async fn apply(transaction: &mut Transaction, batches: &[Batch]) -> R
     let is_new = batch_id::check_new(&new, clock.forgotten_to);
     is_new.map_err(|forgotten| StoreError::Refused(Box::new(forgotten)))?;
     let mut tally = Tally::of(batches, &new, clock.now);
-    add(transaction, &mut tally).await.map_err(classify)?;
+    add(transaction, stripe, &mut tally).await.map_err(classify)?;
     Ok(Applied::new(batches.len(), new.len(), &tally))
 }
 
@@ -81,37 +83,42 @@ async fn clock(transaction: &mut Transaction) -> Result<Clock, SqlxError> {
     Ok(Clock { now: row.try_get(0)?, forgotten_to: row.try_get(1)? })
 }
 
-async fn add(transaction: &mut Transaction, tally: &mut Tally<'_>) -> Result<(), SqlxError> {
-    let deleted = tally.deleted();
-    if !deleted.is_empty() {
-        transaction.execute(sqlx::query(INSERT_DELETED).bind(deleted)).await?;
-    }
-    let gone = add_totals(transaction, tally).await?;
-    rollups::add(transaction, tally).await?;
-    if !gone.is_empty() {
-        for delete in DELETE_ROLLUPS {
-            transaction.execute(sqlx::query(delete).bind(&gone).bind(i64::from(DELETED_ROWS_MAX))).await?;
-        }
+async fn add(transaction: &mut Transaction, stripe: i16, tally: &mut Tally<'_>) -> Result<(), SqlxError> {
+    delete(transaction, &tally.deleted()).await?;
+    drop_deleted(transaction, tally).await?;
+    let (snippets, views): (Vec<&str>, Vec<i64>) = tally.totals().into_iter().unzip();
+    if !snippets.is_empty() {
+        transaction.execute(sqlx::query(UPSERT_TOTALS).bind(stripe).bind(snippets).bind(views)).await?;
+        rollups::add(transaction, stripe, tally).await?;
     }
     Ok(())
 }
 
-/// Adds to the totals of all snippets that the flush counts or deletes, takes those away that are deleted, and says which.
-async fn add_totals(transaction: &mut Transaction, tally: &mut Tally<'_>) -> Result<Vec<String>, SqlxError> {
-    let deleted = tally.deleted().into_iter().map(|id| (id, 0));
-    let (snippets, views): (Vec<&str>, Vec<i64>) = tally.totals().into_iter().chain(deleted).unzip();
+/// Remembers that these snippets are deleted, and deletes what is kept of them.
+async fn delete(transaction: &mut Transaction, snippets: &[&str]) -> Result<(), SqlxError> {
     if snippets.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    transaction.execute(sqlx::query(UPSERT_TOTALS).bind(&snippets).bind(views)).await?;
-    let found = transaction.fetch_all(sqlx::query(FIND_DELETED).bind(snippets)).await?;
-    let gone: Vec<String> = column(&found)?;
-    if !gone.is_empty() {
-        transaction.execute(sqlx::query(DELETE_TOTALS).bind(&gone)).await?;
-        let gone: HashSet<&str> = gone.iter().map(String::as_str).collect();
-        tally.drop_counts(|id| gone.contains(id));
+    for statement in [INSERT_DELETED, DELETE_TOTALS] {
+        transaction.execute(sqlx::query(statement).bind(snippets)).await?;
     }
-    Ok(gone)
+    for statement in DELETE_ROLLUPS {
+        let statement = sqlx::query(statement).bind(snippets).bind(i64::from(DELETED_ROWS_MAX));
+        transaction.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// Leaves out what was counted of snippets that were deleted before.
+async fn drop_deleted(transaction: &mut Transaction, tally: &mut Tally<'_>) -> Result<(), SqlxError> {
+    let snippets: Vec<&str> = tally.totals().into_iter().map(|(id, _)| id).collect();
+    if snippets.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<String> = column(&transaction.fetch_all(sqlx::query(FIND_DELETED).bind(snippets)).await?)?;
+    let found: HashSet<&str> = found.iter().map(String::as_str).collect();
+    tally.drop_counts(|id| found.contains(id));
+    Ok(())
 }
 
 /// The first column of the rows.

@@ -10,11 +10,11 @@ macro_rules! upsert {
         concat!(
             "INSERT INTO views.",
             $table,
-            " AS bucket (snippet_id, start_time, views)
-            SELECT snippet_id, to_timestamp(start_time), views
-            FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS new (snippet_id, start_time, views)
+            " AS bucket (stripe, snippet_id, start_time, views)
+            SELECT $1, snippet_id, to_timestamp(start_time), views
+            FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS new (snippet_id, start_time, views)
             ORDER BY snippet_id COLLATE \"C\", start_time
-            ON CONFLICT (snippet_id, start_time) DO UPDATE SET
+            ON CONFLICT (snippet_id, start_time, stripe) DO UPDATE SET
                 views = CASE WHEN bucket.views > 9223372036854775807 - excluded.views THEN 9223372036854775807
                              ELSE bucket.views + excluded.views END"
         )
@@ -40,18 +40,20 @@ macro_rules! delete {
 pub(super) const DELETE_ROLLUPS: [&str; 2] = [delete!("hourly"), delete!("daily")];
 
 /// Adds to hours and days.
-pub(super) async fn add(transaction: &mut Transaction, tally: &Tally<'_>) -> Result<(), SqlxError> {
+pub(super) async fn add(
+    transaction: &mut Transaction,
+    stripe: i16,
+    tally: &Tally<'_>,
+) -> Result<(), SqlxError> {
     for (upsert, buckets) in [(UPSERT_HOURLY, tally.hourly()), (UPSERT_DAILY, tally.daily())] {
-        if buckets.is_empty() {
-            continue;
-        }
         let (mut snippets, mut starts, mut views) = (Vec::new(), Vec::new(), Vec::new());
         for (snippet, start, count) in buckets {
             snippets.push(snippet);
             starts.push(start);
             views.push(count);
         }
-        transaction.execute(sqlx::query(upsert).bind(snippets).bind(starts).bind(views)).await?;
+        let upsert = sqlx::query(upsert).bind(stripe).bind(snippets).bind(starts).bind(views);
+        transaction.execute(upsert).await?;
     }
     Ok(())
 }

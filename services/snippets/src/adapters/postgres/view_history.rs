@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Error, Row as _, postgres::PgRow};
 
+// A bucket may have several rows, which are added up.
 const HOURLY: &str = "select start_time, views from views.hourly where snippet_id = $1 and start_time >= $2 and start_time < $3";
 const DAILY: &str = "select start_time, views from views.daily where snippet_id = $1 and start_time >= $2 and start_time < $3";
 
@@ -60,6 +61,7 @@ mod tests {
         "create schema views;",
         include_str!("../../../../counter-worker/migrations/postgres/0001_totals.sql"),
         include_str!("../../../../counter-worker/migrations/postgres/0002_rollups.sql"),
+        include_str!("../../../../counter-worker/migrations/postgres/0003_stripes.sql"),
     );
     /// 200 snippets with 500 hours each.
     const FILL: &str = "insert into {table} select lpad(snippet::text, 11, '0'),
