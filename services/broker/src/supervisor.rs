@@ -114,6 +114,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stop_ends_the_longest_pause() {
+        let (mut supervisor, stop) = (Supervisor::new("test"), CancellationToken::new());
+        for _ in 0..10 {
+            supervisor.next_pause();
+        }
+        let since = Instant::now();
+        tokio::join!(supervisor.pause(&BrokerError::Ended, &stop), async { stop.cancel() });
+        assert!(since.elapsed() < PAUSE_MAX, "took {:?}", since.elapsed());
+    }
+
+    #[tokio::test]
     async fn the_status_says_why_there_is_no_session() {
         let (mut supervisor, stop) = (Supervisor::new("test"), CancellationToken::new());
         let status = supervisor.status();

@@ -8,6 +8,9 @@ use clap::Args;
 
 pub use problems::{ConfigError, Problems};
 
+/// Of the drain timeout one part in so many is for the background, however long the calls take.
+const BACKGROUND_SHARE: u32 = 4;
+
 /// Where to listen, and the limits of the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
@@ -112,6 +115,14 @@ impl ServerArgs {
     }
 }
 
+impl ServerConfig {
+    /// How long the background tasks of a stopping server have to finish, one after the other: a quarter of the drain
+    /// timeout, and what the calls leave of the rest. What is not finished then is aborted.
+    pub fn background_timeout(&self) -> Duration {
+        self.drain_timeout / BACKGROUND_SHARE
+    }
+}
+
 fn threads_or_cores(threads: u64) -> usize {
     match usize::try_from(threads) {
         Ok(threads) if threads > 0 => threads,
@@ -143,6 +154,7 @@ mod tests {
         let config = validate(&[]).unwrap();
         assert!(config.server_threads >= 1);
         assert_eq!(config.request_timeout, Duration::from_secs(10));
+        assert_eq!(config.background_timeout(), Duration::from_millis(3750));
     }
 
     #[test]

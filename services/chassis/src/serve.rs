@@ -23,9 +23,6 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest that the admin endpoint takes to answer its last request.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Of the drain timeout one part in so many is for the background, however long the calls take.
-const BACKGROUND_SHARE: u32 = 4;
-
 /// A service, ready to be served.
 pub struct App {
     /// `ErrorInfo.domain` of its errors.
@@ -100,7 +97,7 @@ impl Bound {
         let server = call::conducted(calls.clone(), routes);
         let workers = Workers::start("server", config.server_threads, &config, &server)?;
         let running = Running { calls, workers, monitor, background: app.background, chores };
-        running.run(listener, stop, config.drain_timeout).await
+        running.run(listener, stop, &config).await
     }
 }
 
@@ -118,7 +115,7 @@ impl Running {
         mut self,
         listener: TcpListener,
         stop: CancellationToken,
-        drain: Duration,
+        config: &ServerConfig,
     ) -> Result<(), ServeError> {
         let served = tokio::select! {
             dealt = self.workers.deal(&listener) => dealt.map_err(ServeError::from),
@@ -129,19 +126,19 @@ impl Running {
         if let Err(error) = &served {
             tracing::error!(%error, "stopping, as the service can't go on");
         }
-        self.drain(listener, drain).await;
+        self.drain(listener, config).await;
         tracing::info!("stopped");
         served
     }
 
-    async fn drain(self, listener: TcpListener, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
+    async fn drain(self, listener: TcpListener, config: &ServerConfig) {
+        let deadline = Instant::now() + config.drain_timeout;
         self.monitor.drain().await;
         self.workers.deal_last(listener);
         tokio::time::sleep(PREFACE_PAUSE).await;
         self.calls.end_streams();
         self.monitor.end_watches().await;
-        self.workers.drain(deadline - timeout / BACKGROUND_SHARE).await;
+        self.workers.drain(deadline - config.background_timeout()).await;
         self.background.stop(deadline.saturating_duration_since(Instant::now())).await;
         // Last: while it drains, too, a service tells that it lives and takes no more calls.
         self.chores.stop(2 * ADMIN_DRAIN_TIMEOUT).await;

@@ -1,6 +1,6 @@
 //! Puts the service together: for its own process, and for the embedded mode.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use chassis::Background;
@@ -21,6 +21,9 @@ pub use process::run;
 
 /// A window of so many snippets is closed before its time, so that its batches don't leave all at once.
 const MANY_SNIPPETS: usize = 10_000;
+/// Of the time that all background tasks have to finish, the flusher's part, which is stopped first. The rest is for its last
+/// words, of views that are lost, and for those that it relies on.
+const FLUSHER_SHARE: f64 = 0.8;
 
 /// The adapters that the API stands on.
 pub struct Backends {
@@ -50,19 +53,21 @@ pub fn cached(
     cached
 }
 
-/// The API over these backends; what counts and publishes views is started in the background.
+/// The API over these backends; what counts and publishes views is started in the background, which has
+/// `background_timeout` to finish.
 ///
 /// # Errors
 /// When views are to be spooled, and the spool can't be used.
 pub fn build(
     backends: Backends,
     config: ApiConfig,
+    background_timeout: Duration,
     background: &mut Background,
 ) -> Result<Router, OpenSpoolError> {
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
-    let views = start_counting(backends.publisher, &config, background)?;
+    let views = start_counting(backends.publisher, &config, background_timeout, background)?;
     let api = Api {
         snippets: backends.snippets,
         accounts: backends.accounts,
@@ -80,6 +85,7 @@ pub fn build(
 fn start_counting(
     publisher: Arc<dyn BatchPublisher>,
     config: &ApiConfig,
+    background_timeout: Duration,
     background: &mut Background,
 ) -> Result<Arc<ViewAggregator>, OpenSpoolError> {
     let spool = config.view_spool.as_ref().map(Spool::open).transpose()?;
@@ -87,7 +93,54 @@ fn start_counting(
     // Only for people who read the queue; batches are told apart by their ids.
     let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
     options.interval = config.views_flush_interval;
+    options.stop_timeout = background_timeout.mul_f64(FLUSHER_SHARE);
     let flusher = ViewFlusher::new(views.clone(), spool, publisher, options);
     background.start("view flusher", |stop| flusher.run(stop));
     Ok(views)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        domain::SnippetId,
+        ports::{PendingBatch, PublishError, ViewSink as _},
+    };
+
+    /// Never answers.
+    struct Silent;
+
+    #[async_trait]
+    impl BatchPublisher for Silent {
+        async fn publish(&self, _: &[PendingBatch]) -> Vec<Result<(), PublishError>> {
+            pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_flusher_ends_by_itself_in_the_time_that_the_background_has() {
+        let config = ApiConfig {
+            bootstrap_admin: None,
+            trusted_proxies: "".parse().unwrap(),
+            views_flush_interval: Duration::from_millis(200),
+            views_pending_max: 10,
+            view_spool: None,
+        };
+        for background_timeout in [250, 3_750, 900_000].map(Duration::from_millis) {
+            let mut background = Background::default();
+            let publisher = Arc::new(Silent);
+            let views = start_counting(publisher, &config, background_timeout, &mut background).unwrap();
+            views.record(&SnippetId::generate());
+            let since = Instant::now();
+            background.stop(background_timeout).await;
+            let took = since.elapsed();
+            assert!(took < background_timeout, "it was aborted after {took:?}");
+            assert!(took > background_timeout / 2, "it had more time than {took:?}");
+        }
+    }
 }

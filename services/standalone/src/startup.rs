@@ -1,6 +1,6 @@
 //! Puts the three libraries together.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
@@ -36,8 +36,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let telemetry = Telemetry::install("standalone", config.telemetry)?;
     let limiter = ratelimit::startup::embedded(config.ratelimit_rules.as_deref(), COUNTERS_MAX)?;
+    let background_timeout = config.server.background_timeout();
     let bound = Bound::bind(config.server).await?;
-    let mut app = app(&config.data_dir, config.api, limiter.clone()).await?;
+    let mut app = app(&config.data_dir, config.api, background_timeout, limiter.clone()).await?;
     if let Some(path) = config.ratelimit_rules {
         let reloader = Reloader::new(path, limiter);
         app.background.start("rules reload", |stop| reloader.run(stop));
@@ -46,7 +47,12 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
-async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::Result<App> {
+async fn app(
+    data_dir: &Path,
+    api: ApiConfig,
+    background_timeout: Duration,
+    limiter: Arc<Limiter>,
+) -> anyhow::Result<App> {
     fs::create_dir_all(data_dir).with_context(|| format!("cannot make the folder {}", data_dir.display()))?;
     let mut background = Background::default();
     // The worker makes views.db, which the snippets' connections attach, and outlives the flusher, which needs it.
@@ -64,7 +70,7 @@ async fn app(data_dir: &Path, api: ApiConfig, limiter: Arc<Limiter>) -> anyhow::
         publisher: Arc::new(EmbeddedPublisher(sender)),
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };
-    let routes = snippets::startup::build(backends, api, &mut background)?;
+    let routes = snippets::startup::build(backends, api, background_timeout, &mut background)?;
     let routes = routes
         .reset_fallback()
         .merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());

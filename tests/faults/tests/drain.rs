@@ -1,4 +1,5 @@
-//! A replica that is told to stop sends every view it has answered; one that is killed loses its open window at most.
+//! A replica that is told to stop sends every view it has answered, or tells how many are lost; one that is killed loses its open window
+//! at most.
 
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
@@ -6,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faults::{Counts, Flood, PATIENCE, Rig, Views, metric};
-use stack::{Backends, Service, shared, until};
+use faults::{Counts, Flood, PATIENCE, Rig, Views, metric, until_degraded};
+use rpc::snippets::v1::SnippetView;
+use stack::{Backends, Proxy, Service, shared, until};
 
 const CONFIRMED: &str = "snippets_view_batches_total{outcome=\"confirmed\"}";
 const READS: u64 = 1000;
@@ -47,6 +49,24 @@ async fn a_stopped_replica_loses_no_view_and_a_killed_one_its_open_window_at_mos
     let outcome = floods.stop(&rig).await;
     outcome.assert_counted_at_least(&safe);
     outcome.assert_nothing_made_up();
+}
+
+#[tokio::test]
+async fn a_replica_that_is_stopped_without_the_broker_tells_what_is_lost() {
+    let backends = Backends::fresh(shared()).await;
+    let (way, amqp_url) = Proxy::before_url(&backends.amqp_url).await.unwrap();
+    let builder = Rig::builder(Backends { amqp_url, ..backends }).replicas(1).workers(1);
+    let rig = Rig::start(builder.env("DRAIN_TIMEOUT", "2s")).await.unwrap();
+    let (replica, reader) = (&rig.product.snippets[0], &rig.readers().unwrap()[0]);
+    let ids = rig.snippets(1).await.unwrap();
+    way.cut().await;
+    until_degraded(replica, "rabbitmq").await.unwrap();
+    reader.get(&ids[0], SnippetView::Full).await.unwrap();
+
+    let status = replica.terminate(DRAINED_WITHIN).await.unwrap();
+    let log = replica.log();
+    assert!(status.success() && log.contains("views are lost"), "{status}\n{log}");
+    assert!(!log.contains("background task did not finish in time"), "{log}");
 }
 
 fn victim(rig: &Rig) -> &Service {

@@ -47,8 +47,9 @@ async fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let telemetry = Telemetry::install("snippets", config.telemetry)?;
+    let background_timeout = config.server.background_timeout();
     let bound = Bound::bind(config.server).await?;
-    let app = Dependencies::new(&config.backends)?.into_app(config.api)?;
+    let app = Dependencies::new(&config.backends)?.into_app(config.api, background_timeout)?;
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -76,7 +77,7 @@ impl Dependencies {
         })
     }
 
-    fn into_app(self, api: ApiConfig) -> anyhow::Result<App> {
+    fn into_app(self, api: ApiConfig, background_timeout: Duration) -> anyhow::Result<App> {
         let mut background = Background::default();
         let health = self.health();
         let publisher = self.publisher.clone();
@@ -90,7 +91,7 @@ impl Dependencies {
             publisher: self.publisher,
             limiter: Arc::new(ratelimit::limiter(self.ratelimit, self.ratelimit_timeout)),
         };
-        let routes = build(backends, api, &mut background)?;
+        let routes = build(backends, api, background_timeout, &mut background)?;
         Ok(App { error_domain: "snippets", routes, health, background })
     }
 

@@ -32,15 +32,15 @@ pub struct Options {
     pub publish_timeout: Duration,
     /// How long to wait between tries at most; the wait doubles from 100 ms.
     pub backoff_max: Duration,
-    /// How long to go on after being told to stop.
+    /// How long to go on after being told to stop. Whoever waits for that must do so for longer, or views are lost without a
+    /// word.
     pub stop_timeout: Duration,
     /// What time it is.
     pub clock: fn() -> DateTime<Utc>,
 }
 
 impl Options {
-    /// Every 200 ms, 5,000 counts a batch, 5 s a try, 1 s between tries, and 3 s in the end: a service gives its background
-    /// tasks a quarter of `DRAIN_TIMEOUT`, which is 3.75 s by default.
+    /// Every 200 ms, 5,000 counts a batch, 5 s a try, 1 s between tries, and 3 s in the end.
     pub fn new(publisher_name: impl Into<String>) -> Self {
         Self {
             publisher_name: publisher_name.into(),
