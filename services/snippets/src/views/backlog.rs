@@ -27,7 +27,9 @@ struct State {
     /// On disk, and could not be read lately.
     unreadable: Vec<Spooled>,
     /// On disk and safe: to be removed.
-    removable: Vec<Spooled>,
+    removable: VecDeque<Spooled>,
+    /// On disk and safe, and could not be removed lately.
+    unremovable: Vec<Spooled>,
     /// What all files take.
     spool_bytes: u64,
     /// What they may take; 0 without a spool.
@@ -64,7 +66,7 @@ pub(super) enum Waiting {
 #[derive(Debug)]
 pub(super) enum DiskWork {
     /// These are safe.
-    Remove(Vec<Spooled>),
+    Remove(Vec<Uuid>),
     /// These are to be written before they are sent. None, if the next would not fit.
     Write(Vec<Batch>),
 }
@@ -118,9 +120,12 @@ impl Backlog {
         self.modify(|state, _| state.unreadable.extend(remove(&mut state.spooled, |batch| batch.id == id)));
     }
 
-    /// Lets those that could not be read have their turn again, after the others.
-    pub(super) fn try_unreadable(&self) {
-        self.modify(|state, _| state.spooled.extend(mem::take(&mut state.unreadable)));
+    /// Lets those that could not be read or removed have their turn again, after the others.
+    pub(super) fn try_again(&self) {
+        self.modify(|state, _| {
+            state.spooled.extend(mem::take(&mut state.unreadable));
+            state.removable.extend(mem::take(&mut state.unremovable));
+        });
     }
 
     /// Notes whether sending works.
@@ -144,17 +149,25 @@ impl Backlog {
                         state.spooled.push_back(*file);
                     }
                     // It was sent meanwhile.
-                    None => state.removable.push(*file),
+                    None => state.removable.push_back(*file),
                 }
             }
         });
     }
 
-    /// Notes that these are on disk no more.
-    pub(super) fn removed(&self, batches: &[Spooled]) {
+    /// Notes that a batch is on disk no more.
+    pub(super) fn removed(&self, id: Uuid) {
         self.modify(|state, _| {
-            state.removable.retain(|batch| !batches.contains(batch));
-            state.spool_bytes -= batches.iter().map(|batch| batch.bytes).sum::<u64>();
+            if let Some(batch) = remove(&mut state.removable, |batch| batch.id == id) {
+                state.spool_bytes -= batch.bytes;
+            }
+        });
+    }
+
+    /// Leaves a batch alone that can't be removed now.
+    pub(super) fn leave(&self, id: Uuid) {
+        self.modify(|state, _| {
+            state.unremovable.extend(remove(&mut state.removable, |batch| batch.id == id));
         });
     }
 
@@ -214,7 +227,7 @@ impl State {
         if let Some(batch) = remove(&mut self.held, |batch| batch.pending.id == id) {
             places.free(batch.places);
         } else if let Some(batch) = remove(&mut self.spooled, |batch| batch.id == id) {
-            self.removable.push(batch);
+            self.removable.push_back(batch);
         }
     }
 
@@ -225,7 +238,7 @@ impl State {
     /// First what makes room.
     fn disk_work(&self, max: usize) -> DiskWork {
         if !self.removable.is_empty() {
-            return DiskWork::Remove(self.removable.iter().take(max).copied().collect());
+            return DiskWork::Remove(self.removable.iter().take(max).map(|batch| batch.id).collect());
         }
         let mut bytes = self.spool_bytes;
         let fits = |batch: &&Batch| {

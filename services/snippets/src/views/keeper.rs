@@ -1,8 +1,9 @@
 //! Keeps the spool: batches are on disk before they are sent, and no longer than need be.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::{
     backlog::{Backlog, DiskWork},
@@ -44,10 +45,7 @@ impl SpoolKeeper {
 
     async fn work(&mut self, spool: &Spool, work: DiskWork) -> Result<(), SpoolError> {
         match work {
-            DiskWork::Remove(batches) => {
-                spool.remove(batches.iter().map(|batch| batch.id).collect()).await?;
-                self.backlog.removed(&batches);
-            }
+            DiskWork::Remove(ids) => self.sort(spool.remove(ids).await?),
             DiskWork::Write(batches) if batches.is_empty() => return Err(SpoolError::Full),
             DiskWork::Write(batches) => {
                 let files: Vec<_> = batches.iter().map(Spooled::of).collect();
@@ -58,6 +56,26 @@ impl SpoolKeeper {
             }
         }
         Ok(())
+    }
+
+    /// What can't be removed is left for later, so that it holds up nothing.
+    fn sort(&self, removed: Vec<(Uuid, io::Result<()>)>) {
+        let mut stuck = Vec::new();
+        for (id, removed) in removed {
+            match removed {
+                Ok(()) => self.backlog.removed(id),
+                Err(error) => {
+                    self.backlog.leave(id);
+                    stuck.push((id, error));
+                }
+            }
+        }
+        // All of them mostly for the same reason.
+        if let Some((id, error)) = stuck.first() {
+            let files = stuck.len();
+            tracing::error!(files, batch_id = %id, %error, "sent views can't be removed from the spool, and are left for later");
+            instruments::spool_failed();
+        }
     }
 
     fn works(&mut self) {

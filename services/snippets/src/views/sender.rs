@@ -10,8 +10,8 @@ use crate::ports::{BatchPublisher, PublishError};
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// A broker confirms many batches in little more than the time of one: a backlog of small ones goes about ten times as fast.
 const TOGETHER_MAX: usize = 16;
-/// How often files that could not be read are tried again.
-const UNREADABLE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often files that could not be read or removed are tried again.
+const FILES_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Publishes what is in the backlog.
 #[derive(Debug)]
@@ -25,14 +25,14 @@ pub(super) struct BatchSender<P> {
     /// alone, so that none can hold up the others for ever. Then twice as many each time.
     together: usize,
     failures: u32,
-    try_unreadable_at: Instant,
+    try_files_again_at: Instant,
 }
 
 impl<P: BatchPublisher> BatchSender<P> {
     /// Sends what is in `backlog`, as `reader` reads it, through `publisher`.
     pub(super) fn new(publisher: P, backlog: Arc<Backlog>, reader: BatchReader, options: &Options) -> Self {
         let Options { publish_timeout, backoff_max, .. } = *options;
-        let try_unreadable_at = Instant::now() + UNREADABLE_RETRY_INTERVAL;
+        let try_files_again_at = Instant::now() + FILES_RETRY_INTERVAL;
         let (together, failures) = (1, 0);
         Self {
             publisher,
@@ -42,7 +42,7 @@ impl<P: BatchPublisher> BatchSender<P> {
             backoff_max,
             together,
             failures,
-            try_unreadable_at,
+            try_files_again_at,
         }
     }
 
@@ -51,9 +51,9 @@ impl<P: BatchPublisher> BatchSender<P> {
         loop {
             let waiting = tokio::select! {
                 biased;
-                () = sleep_until(self.try_unreadable_at) => {
-                    self.backlog.try_unreadable();
-                    self.try_unreadable_at = Instant::now() + UNREADABLE_RETRY_INTERVAL;
+                () = sleep_until(self.try_files_again_at) => {
+                    self.backlog.try_again();
+                    self.try_files_again_at = Instant::now() + FILES_RETRY_INTERVAL;
                     continue;
                 }
                 waiting = self.backlog.oldest(self.together) => waiting,

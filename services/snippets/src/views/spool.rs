@@ -127,9 +127,9 @@ impl Spool {
         self.do_blocking(move |folder| ids.into_iter().map(|id| (id, folder.read(id))).collect()).await
     }
 
-    /// Removes batches, or what is left of them.
-    pub(super) async fn remove(&self, ids: Vec<Uuid>) -> Result<(), SpoolError> {
-        self.do_blocking(move |folder| folder.remove(&ids)).await?.map_err(SpoolError::from)
+    /// Removes batches, or what is left of them; tells of each whether that could be done.
+    pub(super) async fn remove(&self, ids: Vec<Uuid>) -> Result<Vec<(Uuid, io::Result<()>)>, SpoolError> {
+        self.do_blocking(move |folder| ids.into_iter().map(|id| (id, folder.remove(id))).collect()).await
     }
 
     async fn do_blocking<T: Send + 'static>(

@@ -1,5 +1,6 @@
 //! The way of views from the aggregator through the flusher to a publisher.
 
+mod files;
 mod spool;
 mod windows;
 
@@ -149,4 +150,10 @@ impl Scene {
 
 fn ids(count: usize) -> Vec<SnippetId> {
     (0..count).map(|_| SnippetId::generate()).collect()
+}
+
+async fn eventually(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -105,12 +105,12 @@ impl Folder {
         }
     }
 
-    /// Removes batches, also those that are gone already. A crash may bring them back, to be sent once more.
-    pub(super) fn remove(&self, ids: &[Uuid]) -> io::Result<()> {
-        ids.iter().try_for_each(|id| match fs::remove_file(self.path(*id, BATCH)) {
+    /// Removes a batch, also one that is gone already. A crash may bring it back, to be sent once more.
+    pub(super) fn remove(&self, id: Uuid) -> io::Result<()> {
+        match fs::remove_file(self.path(id, BATCH)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
-        })
+        }
     }
 
     fn path(&self, id: Uuid, extension: &str) -> PathBuf {

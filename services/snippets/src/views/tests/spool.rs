@@ -28,12 +28,6 @@ fn batches_in(dir: &Path) -> usize {
     files(dir, ".batch").len()
 }
 
-async fn eventually(is_so: impl Fn() -> bool) {
-    while !is_so() {
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn closed_windows_outlive_the_process_and_are_sent_first_under_the_same_ids() {
     let (dir, ids) = (tempdir().unwrap(), ids(6));
