@@ -21,7 +21,7 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 struct State {
     /// In memory, oldest first.
-    held: VecDeque<Batch>,
+    held: VecDeque<Held>,
     /// On disk, oldest first, and older than those in memory.
     spooled: VecDeque<Spooled>,
     /// On disk, and could not be read lately.
@@ -30,7 +30,7 @@ struct State {
     removable: VecDeque<Spooled>,
     /// On disk and safe, and could not be removed lately.
     unremovable: Vec<Spooled>,
-    /// What all files take.
+    /// What all files take, with those that may be there.
     spool_bytes: u64,
     /// What they may take; 0 without a spool.
     spool_bytes_max: u64,
@@ -38,6 +38,14 @@ struct State {
     is_spooling: bool,
     /// Whether the last try to send something failed.
     is_stuck: bool,
+}
+
+/// A batch in memory.
+#[derive(Debug)]
+struct Held {
+    batch: Batch,
+    /// Its file, once somebody has begun to write it: it may be there, or be there later, whatever is known of the attempt.
+    file: Option<Spooled>,
 }
 
 /// How much waits.
@@ -49,7 +57,7 @@ pub(super) struct Waits {
     pub(super) views: u64,
     /// Batches on disk.
     pub(super) spooled: usize,
-    /// What the files of these take.
+    /// What all files take.
     pub(super) spool_bytes: u64,
 }
 
@@ -91,7 +99,8 @@ impl Backlog {
     /// Adds the batches of a window that was closed.
     pub(super) fn add(&self, batches: Vec<Batch>) {
         if !batches.is_empty() {
-            self.state.send_modify(|state| state.held.extend(batches));
+            let held = batches.into_iter().map(|batch| Held { batch, file: None });
+            self.state.send_modify(|state| state.held.extend(held));
         }
     }
 
@@ -138,18 +147,27 @@ impl Backlog {
         self.when(State::has_disk_work, |state| state.disk_work(max)).await
     }
 
-    /// Notes that these are on disk for good.
-    pub(super) fn written(&self, ids: &[Spooled]) {
+    /// Notes that these are about to be written. What is sent from memory has its file removed after that.
+    pub(super) fn writing(&self, files: &[Spooled]) {
+        self.modify(|state, _| {
+            for file in files {
+                let held = state.held.iter_mut().find(|held| held.is(file.id) && held.file.is_none());
+                if let Some(held) = held {
+                    held.file = Some(*file);
+                    state.spool_bytes += file.bytes;
+                }
+            }
+        });
+    }
+
+    /// Notes that these, which were about to be written, are on disk for good.
+    pub(super) fn written(&self, files: &[Spooled]) {
         self.modify(|state, places| {
-            for file in ids {
-                state.spool_bytes += file.bytes;
-                match remove(&mut state.held, |batch| batch.pending.id == file.id) {
-                    Some(batch) => {
-                        places.free(batch.places);
-                        state.spooled.push_back(*file);
-                    }
-                    // It was sent meanwhile.
-                    None => state.removable.push_back(*file),
+            for file in files {
+                // One that was sent meanwhile is to be removed already.
+                if let Some(held) = remove(&mut state.held, |held| held.is(file.id)) {
+                    places.free(held.batch.places);
+                    state.spooled.extend(held.file);
                 }
             }
         });
@@ -186,7 +204,7 @@ impl Backlog {
         let state = self.state.borrow();
         Waits {
             batches: state.held.len(),
-            views: state.held.iter().map(|batch| batch.views).sum(),
+            views: state.held.iter().map(|held| held.batch.views).sum(),
             spooled: state.spooled.len() + state.unreadable.len(),
             spool_bytes: state.spool_bytes,
         }
@@ -219,13 +237,14 @@ impl State {
     /// While the disk fails what is in memory goes first, as the rest may not be readable.
     fn sendable(&self) -> impl Iterator<Item = Waiting> {
         let held = (!self.is_spooling).then_some(&self.held).into_iter().flatten();
-        let held = held.map(|batch| Waiting::Held(batch.clone()));
+        let held = held.map(|held| Waiting::Held(held.batch.clone()));
         held.chain(self.spooled.iter().map(|batch| Waiting::Spooled(batch.id)))
     }
 
     fn settle(&mut self, id: Uuid, places: &Places) {
-        if let Some(batch) = remove(&mut self.held, |batch| batch.pending.id == id) {
-            places.free(batch.places);
+        if let Some(held) = remove(&mut self.held, |held| held.is(id)) {
+            places.free(held.batch.places);
+            self.removable.extend(held.file);
         } else if let Some(batch) = remove(&mut self.spooled, |batch| batch.id == id) {
             self.removable.push_back(batch);
         }
@@ -241,11 +260,19 @@ impl State {
             return DiskWork::Remove(self.removable.iter().take(max).map(|batch| batch.id).collect());
         }
         let mut bytes = self.spool_bytes;
-        let fits = |batch: &&Batch| {
-            bytes += Spooled::of(batch).bytes;
+        let fits = |held: &&Held| {
+            let file = held.file.is_none().then(|| Spooled::of(&held.batch));
+            bytes += file.map_or(0, |file| file.bytes);
             bytes <= self.spool_bytes_max
         };
-        DiskWork::Write(self.held.iter().take(max).take_while(fits).cloned().collect())
+        let fitting = self.held.iter().take(max).take_while(fits);
+        DiskWork::Write(fitting.map(|held| held.batch.clone()).collect())
+    }
+}
+
+impl Held {
+    fn is(&self, id: Uuid) -> bool {
+        self.batch.pending.id == id
     }
 }
 

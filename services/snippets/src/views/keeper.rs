@@ -49,6 +49,8 @@ impl SpoolKeeper {
             DiskWork::Write(batches) if batches.is_empty() => return Err(SpoolError::Full),
             DiskWork::Write(batches) => {
                 let files: Vec<_> = batches.iter().map(Spooled::of).collect();
+                // Before it is tried: an attempt that is given up may still succeed.
+                self.backlog.writing(&files);
                 spool.write(batches).await?;
                 self.backlog.written(&files);
                 // Where a disk is full, only this shows that it has room again.

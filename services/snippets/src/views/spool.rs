@@ -116,8 +116,8 @@ impl Spool {
         self.bytes_max
     }
 
-    /// Writes batches so that they outlive a loss of power, all or none; at worst some are there nevertheless, which are
-    /// sent once more after a restart, to no effect.
+    /// Writes batches so that they outlive a loss of power, all or none; after an error some may be there nevertheless, also
+    /// later, but before the next work is begun.
     pub(super) async fn write(&self, batches: Vec<Batch>) -> Result<(), SpoolError> {
         self.do_blocking(move |folder| folder.write(&batches)).await?.map_err(SpoolError::from)
     }

@@ -79,7 +79,7 @@ impl Folder {
         fs::rename(unfinished, self.path(batch.pending.id, BATCH))
     }
 
-    /// What can't be removed of them now is sent once more after a restart, or removed then.
+    /// What can't be removed of them now is removed once they are sent, or sent once more after a restart, to no effect.
     fn give_up(&self, batches: &[Batch]) {
         for batch in batches {
             for extension in [UNFINISHED, BATCH] {

@@ -1,8 +1,9 @@
 //! What becomes of single files in the spool, where the disk does not do what it is told.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::mpsc};
 
 use tempfile::{TempDir, tempdir};
+use tokio::{runtime::Builder, task::spawn_blocking, time::advance};
 
 use super::{
     super::{
@@ -89,4 +90,49 @@ async fn what_cant_be_removed_is_tried_again_and_holds_up_nothing() {
         assert!(!file.exists());
     };
     kept.play(script).await;
+}
+
+/// Keeps a batch whose write is given up and then done nevertheless, and goes on with the script.
+fn play_with_a_late_write(script: impl AsyncFnOnce(&Kept, Uuid)) {
+    // What blocks is done by one thread, which something else holds. While it does, time passes only where it is told to.
+    let runtime =
+        Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let kept = Kept::new();
+        let (release, released) = mpsc::channel::<()>();
+        let held = spawn_blocking(move || released.recv());
+        let batch = kept.batch();
+        let id = batch.pending.id;
+        kept.backlog.add(vec![batch]);
+        let late = async {
+            advance(Duration::from_secs(6)).await;
+            let waits = kept.backlog.waits();
+            assert_eq!((waits.batches, waits.spooled, waits.spool_bytes), (1, 0, FILE_BYTES));
+            drop(release);
+            held.await.unwrap().unwrap_err();
+            script(&kept, id).await;
+        };
+        kept.play(late).await;
+    });
+}
+
+#[test]
+fn what_is_written_too_late_is_removed_when_it_was_sent_from_memory() {
+    play_with_a_late_write(async |kept, id| {
+        kept.backlog.settle(id);
+        assert_eq!(kept.aggregator.places().closed(), 0);
+        eventually(|| kept.file(id).exists()).await;
+        kept.until(0, 0).await;
+        assert!(!kept.file(id).exists());
+    });
+}
+
+#[test]
+fn what_is_written_twice_takes_room_once() {
+    play_with_a_late_write(async |kept, id| {
+        kept.until(1, 1).await;
+        kept.backlog.settle(id);
+        kept.until(0, 0).await;
+        assert!(!kept.file(id).exists());
+    });
 }
