@@ -66,22 +66,36 @@ impl BrokerConnection {
 
     /// Waits until the connection or `channel` has ended, and says why. Safe to drop and to call again.
     pub async fn ended(&mut self, channel: &Channel) -> BrokerError {
+        self.over(Some(channel)).await
+    }
+
+    /// Waits until the connection has ended, and says why; its channels may end meanwhile. Safe to drop and to call again.
+    pub async fn lost(&mut self) -> BrokerError {
+        self.over(None).await
+    }
+
+    async fn over(&mut self, channel: Option<&Channel>) -> BrokerError {
         let mut look = interval(STATUS_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(Event::Error(error)) => return error.into(),
+                    // It is told of the errors of channels, too.
+                    Some(Event::Error(error)) if channel.is_some() || !self.is_connected() => return error.into(),
                     Some(_) => {}
                     None => return BrokerError::Ended,
                 },
                 _ = look.tick() => {
-                    if !(self.connection.status().connected() && channel.status().connected()) {
+                    if !(self.is_connected() && channel.is_none_or(|channel| channel.status().connected())) {
                         return BrokerError::Ended;
                     }
                 }
             }
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.status().connected()
     }
 
     /// Says goodbye, so that the broker hands unacknowledged deliveries to others at once.

@@ -5,24 +5,43 @@
 use std::time::{Duration, Instant};
 
 use broker::{BrokerConnection, BrokerError, OPERATION_TIMEOUT};
-use lapin::{options::QueueDeclareOptions, types::FieldTable};
+use lapin::{Channel, options::QueueDeclareOptions, types::FieldTable};
 use secrecy::SecretString;
 use stack::RabbitMq;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn open(url: &str) -> Result<BrokerConnection, BrokerError> {
     BrokerConnection::open(&SecretString::from(url), "test").await
+}
+
+/// A channel that the broker has closed, as it was asked for what is not there.
+async fn ended_channel(connection: &mut BrokerConnection) -> Channel {
+    let channel = connection.channel().await.expect("a channel");
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("missing".into(), passive, FieldTable::default()).await.expect_err("not there");
+    channel
 }
 
 #[tokio::test]
 async fn the_end_of_a_channel_is_noticed() {
     let vhost = stack::shared().amqp_vhost().await;
     let mut connection = open(vhost.url()).await.expect("connected");
-    let channel = connection.channel().await.expect("a channel");
-    // The broker closes a channel that asks for what is not there.
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare("missing".into(), passive, FieldTable::default()).await.expect_err("not there");
-    let ended = tokio::time::timeout(Duration::from_secs(10), connection.ended(&channel)).await;
+    let channel = ended_channel(&mut connection).await;
+    let ended = timeout(PATIENCE, connection.ended(&channel)).await;
     assert!(ended.expect("noticed").to_string().contains("NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_channel_is_not_that_of_the_connection() {
+    let rabbitmq = RabbitMq::start().await.expect("a broker");
+    let mut connection = open(rabbitmq.url()).await.expect("connected");
+    ended_channel(&mut connection).await;
+    let kill = async { rabbitmq.kill() };
+    let (lost, ()) = tokio::join!(timeout(PATIENCE, connection.lost()), kill);
+    let why = lost.expect("noticed").to_string();
+    assert!(!why.contains("NOT_FOUND"), "{why}");
 }
 
 #[tokio::test]

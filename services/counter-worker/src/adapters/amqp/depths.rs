@@ -20,12 +20,13 @@ const QUEUES: [&str; 2] = [topology::BATCHES_QUEUE, topology::DEAD_QUEUE];
 /// everybody on the connection.
 pub struct QueueDepths {
     url: SecretString,
+    interval: Duration,
 }
 
 impl QueueDepths {
     /// Of the broker at `url`. Nothing is connected yet.
     pub fn new(url: SecretString) -> Self {
-        Self { url }
+        Self { url, interval: INTERVAL }
     }
 
     /// Asks until `stop` is cancelled, over as many connections as it takes.
@@ -51,9 +52,14 @@ impl QueueDepths {
         };
         let mut connection = opened?;
         supervisor.opened();
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                error = connection.lost() => return Err(error),
+                _ = ticks.tick() => {}
+            }
             for queue in QUEUES {
                 ask(&mut connection, queue).await?;
             }
@@ -76,4 +82,32 @@ async fn ask(connection: &mut BrokerConnection, queue: &'static str) -> Result<(
         }
     }
     bounded("channel.close", channel.close(200, "OK".into())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use stack::{RabbitMq, until};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_lost_connection_is_made_anew_before_it_is_needed() {
+        let rabbitmq = RabbitMq::start().await.expect("a broker");
+        let depths = QueueDepths { url: rabbitmq.url().into(), interval: Duration::from_secs(60 * 60) };
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(depths.run(stop.clone()));
+        let opened = format!("{CONNECTION_NAME}): user");
+        let connected = async |times| {
+            let is_so = async || rabbitmq.log().matches(&opened).count() >= times;
+            until("it is connected", PATIENCE, is_so).await.expect("connected");
+        };
+        connected(1).await;
+        rabbitmq.restart().await.expect("restarted");
+        connected(2).await;
+        stop.cancel();
+        tasks.join_all().await;
+    }
 }
