@@ -91,7 +91,7 @@ impl<P: BatchPublisher> ViewFlusher<P> {
         stop.run_until_cancelled(self.work()).await;
         let stop_timeout = self.options.stop_timeout;
         if timeout(stop_timeout, self.finish()).await.is_err() {
-            tracing::warn!("not all views could be sent in time");
+            tracing::warn!("stopped before all views were sent and their files removed");
         }
         self.tell_the_end();
     }
