@@ -56,21 +56,22 @@ impl Place {
     }
 
     async fn rows(&self) -> i64 {
-        let sql = "SELECT (SELECT count(*) FROM views.totals) + (SELECT count(*) FROM views.hourly)
-            + (SELECT count(*) FROM views.daily)";
+        let sql = "SELECT (SELECT count(*) FROM views.totals_by_stripe) + (SELECT count(*) FROM views.hourly_by_stripe)
+            + (SELECT count(*) FROM views.daily_by_stripe)";
         sqlx::query_scalar(sql).fetch_one(&self.sql).await.expect("read")
     }
 }
 
 /// As another worker does it, in the second stripe: the lock's key is "view" in ASCII.
 const COUNT: &str = "SELECT pg_advisory_xact_lock(x'76696577'::integer, 1);
-    INSERT INTO views.totals (snippet_id, stripe, views) VALUES ('a', 1, 1)";
-const COUNT_THE_HOUR: &str = "INSERT INTO views.hourly VALUES ('a', date_trunc('hour', now()), 1, 1);
-    INSERT INTO views.daily VALUES ('a', date_trunc('day', now()), 1, 1)";
+    INSERT INTO views.totals_by_stripe (snippet_id, stripe, views) VALUES ('a', 1, 1)";
+const COUNT_THE_HOUR: &str =
+    "INSERT INTO views.hourly_by_stripe VALUES ('a', date_trunc('hour', now()), 1, 1);
+    INSERT INTO views.daily_by_stripe VALUES ('a', date_trunc('day', now()), 1, 1)";
 const TAKE_ALL: &str =
     "SELECT pg_advisory_xact_lock(x'76696577'::integer, stripe) FROM generate_series(0, 7) AS stripe";
 const DELETE: &str = "INSERT INTO views.deleted VALUES ('a')";
-const DELETE_THE_REST: &str = "DELETE FROM views.totals; DELETE FROM views.hourly; DELETE FROM views.daily";
+const DELETE_THE_REST: &str = "DELETE FROM views.totals_by_stripe; DELETE FROM views.hourly_by_stripe; DELETE FROM views.daily_by_stripe";
 
 #[tokio::test]
 async fn a_deletion_waits_for_what_is_being_counted_and_deletes_that_too() {
@@ -111,7 +112,7 @@ async fn flushes_of_the_same_snippets_do_not_wait_for_each_other() {
         let mut other = place.sql.begin().await.expect("begun");
         let lock = format!("SELECT pg_advisory_xact_lock(x'76696577'::integer, {stripe})");
         sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *other).await.expect("locked");
-        sqlx::query("INSERT INTO views.totals (snippet_id, stripe, views) VALUES ('a', $1, 1)")
+        sqlx::query("INSERT INTO views.totals_by_stripe (snippet_id, stripe, views) VALUES ('a', $1, 1)")
             .bind(stripe)
             .execute(&mut *other)
             .await

@@ -165,9 +165,9 @@ async fn each_bucket_of_the_range_has_its_views() {
     // As the counter worker would have, had it been there.
     let database = Database::at(&running().await.0.database_url);
     let rows = format!(
-        "insert into views.hourly values ('{one}', '2024-02-28 23:00Z', 1), ('{one}', '2024-02-29 00:00Z', 2),
+        "insert into views.hourly_by_stripe values ('{one}', '2024-02-28 23:00Z', 1), ('{one}', '2024-02-29 00:00Z', 2),
              ('{one}', '2024-02-29 02:00Z', 4), ('{one}', '2024-02-29 03:00Z', 8), ('{two}', '2024-02-29 00:00Z', 16);
-         insert into views.daily values ('{one}', '2024-02-28Z', 100), ('{one}', '2024-02-29Z', {max}),
+         insert into views.daily_by_stripe values ('{one}', '2024-02-28Z', 100), ('{one}', '2024-02-29Z', {max}),
              ('{one}', '2024-03-01Z', {max}), ('{one}', '2024-03-02Z', 1), ('{two}', '2024-02-29Z', 16)",
         max = i64::MAX
     );

@@ -61,10 +61,7 @@ impl Bench {
         let Ok(reader) = PgPool::connect(&self.database_url).await else {
             return Totals::new();
         };
-        let rows =
-            sqlx::query_as("SELECT snippet_id, sum(views)::bigint FROM views.totals GROUP BY snippet_id")
-                .fetch_all(&reader)
-                .await;
+        let rows = sqlx::query_as("SELECT snippet_id, views FROM views.totals").fetch_all(&reader).await;
         reader.close().await;
         rows.unwrap_or_default().into_iter().collect()
     }

@@ -74,7 +74,7 @@ impl Bench<'_> {
         self.pipeline.fill(*snippets).await?;
         let script = format!(
             "\\set i random_zipfian(0, {snippets} - 1, {ZIPF_EXPONENT})\n\
-             UPDATE views.totals SET views = views + 1 WHERE snippet_id = 's' || lpad(:i::text, 10, '0');\n"
+             UPDATE views.totals_by_stripe SET views = views + 1 WHERE snippet_id = 's' || lpad(:i::text, 10, '0');\n"
         );
         self.pipeline.database().pgbench(&script, *connections, *seconds).await
     }

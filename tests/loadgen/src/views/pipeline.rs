@@ -48,10 +48,10 @@ impl Pipeline {
         let rows = format!("FROM generate_series(0, {snippets} - 1) AS i");
         let id = "'s' || lpad(i::text, 10, '0')";
         let sql = format!(
-            "TRUNCATE views.totals, views.hourly, views.daily;
-             INSERT INTO views.totals (snippet_id, views) SELECT {id}, 0 {rows};
-             INSERT INTO views.hourly SELECT {id}, date_trunc('hour', now(), 'UTC'), 0 {rows};
-             INSERT INTO views.daily SELECT {id}, date_trunc('day', now(), 'UTC'), 0 {rows};"
+            "TRUNCATE views.totals_by_stripe, views.hourly_by_stripe, views.daily_by_stripe;
+             INSERT INTO views.totals_by_stripe (snippet_id, views) SELECT {id}, 0 {rows};
+             INSERT INTO views.hourly_by_stripe SELECT {id}, date_trunc('hour', now(), 'UTC'), 0 {rows};
+             INSERT INTO views.daily_by_stripe SELECT {id}, date_trunc('day', now(), 'UTC'), 0 {rows};"
         );
         self.database().execute(&sql).await?;
         self.database().execute("VACUUM ANALYZE").await?;

@@ -28,7 +28,7 @@ const INSERT_DELETED: &str = "INSERT INTO views.deleted (snippet_id)
     SELECT id FROM unnest($1::text[]) AS id ORDER BY id COLLATE \"C\"
     ON CONFLICT (snippet_id) DO UPDATE SET deleted_at = excluded.deleted_at";
 // A total that would overflow stops, or its snippet could never be counted again.
-const UPSERT_TOTALS: &str = "INSERT INTO views.totals AS total (stripe, snippet_id, views)
+const UPSERT_TOTALS: &str = "INSERT INTO views.totals_by_stripe AS total (stripe, snippet_id, views)
     SELECT $1, snippet_id, views FROM unnest($2::text[], $3::bigint[]) AS new (snippet_id, views)
     ORDER BY snippet_id COLLATE \"C\"
     ON CONFLICT (snippet_id, stripe) DO UPDATE SET
@@ -36,7 +36,7 @@ const UPSERT_TOTALS: &str = "INSERT INTO views.totals AS total (stripe, snippet_
                      ELSE total.views + excluded.views END,
         updated_at = excluded.updated_at";
 const FIND_DELETED: &str = "SELECT snippet_id FROM views.deleted WHERE snippet_id = ANY($1::text[])";
-const DELETE_TOTALS: &str = "DELETE FROM views.totals WHERE snippet_id = ANY($1::text[])";
+const DELETE_TOTALS: &str = "DELETE FROM views.totals_by_stripe WHERE snippet_id = ANY($1::text[])";
 /// The most rows of a roll-up that are deleted together with a flush, which must stay within its deadline. What is beyond is
 /// deleted before the deletion is forgotten.
 const DELETED_ROWS_MAX: u32 = 20_000;

@@ -24,19 +24,19 @@ const PRUNE_OTHERS: &str = "DELETE FROM views.batches WHERE ctid = ANY (ARRAY(
         AND applied_at < now() - make_interval(secs => $2)
     ORDER BY batch_id LIMIT $3 FOR UPDATE SKIP LOCKED))";
 const REMEMBER: &str = "UPDATE views.pruned SET batches_to = $1 WHERE batches_to IS NULL OR batches_to < $1";
-const PRUNE_HOURLY: &str = "DELETE FROM views.hourly WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM views.hourly WHERE start_time < now() - make_interval(secs => $1)
+const PRUNE_HOURLY: &str = "DELETE FROM views.hourly_by_stripe WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM views.hourly_by_stripe WHERE start_time < now() - make_interval(secs => $1)
     ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED))";
 const OLD_DELETED: &str = "SELECT snippet_id FROM views.deleted
     WHERE deleted_at < now() - make_interval(secs => $1)
     ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED";
-const DELETE_TOTALS: &str = "DELETE FROM views.totals WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM views.totals WHERE snippet_id = ANY($1::text[]) LIMIT $2 FOR UPDATE SKIP LOCKED))";
+const DELETE_TOTALS: &str = "DELETE FROM views.totals_by_stripe WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM views.totals_by_stripe WHERE snippet_id = ANY($1::text[]) LIMIT $2 FOR UPDATE SKIP LOCKED))";
 // Only where nothing is left, be it since others hold it, or since there was too much for one step.
 const FORGET_DELETED: &str = "DELETE FROM views.deleted AS deleted WHERE snippet_id = ANY($1::text[])
-    AND NOT EXISTS (SELECT FROM views.totals WHERE snippet_id = deleted.snippet_id)
-    AND NOT EXISTS (SELECT FROM views.hourly WHERE snippet_id = deleted.snippet_id)
-    AND NOT EXISTS (SELECT FROM views.daily WHERE snippet_id = deleted.snippet_id)";
+    AND NOT EXISTS (SELECT FROM views.totals_by_stripe WHERE snippet_id = deleted.snippet_id)
+    AND NOT EXISTS (SELECT FROM views.hourly_by_stripe WHERE snippet_id = deleted.snippet_id)
+    AND NOT EXISTS (SELECT FROM views.daily_by_stripe WHERE snippet_id = deleted.snippet_id)";
 
 /// Ids of a day from now on are those of publishers whose clocks are wrong, or say nothing of a time.
 const AHEAD_MS: i64 = 24 * 60 * 60 * 1000;

@@ -20,8 +20,8 @@ macro_rules! upsert {
         )
     };
 }
-const UPSERT_HOURLY: &str = upsert!("hourly");
-const UPSERT_DAILY: &str = upsert!("daily");
+const UPSERT_HOURLY: &str = upsert!("hourly_by_stripe");
+const UPSERT_DAILY: &str = upsert!("daily_by_stripe");
 
 macro_rules! delete {
     ($table:literal) => {
@@ -37,7 +37,7 @@ macro_rules! delete {
 }
 /// Delete what is kept of snippets, but for their totals, up to a number of rows each. Nobody is waited for: what is locked
 /// is being deleted by somebody else.
-pub(super) const DELETE_ROLLUPS: [&str; 2] = [delete!("hourly"), delete!("daily")];
+pub(super) const DELETE_ROLLUPS: [&str; 2] = [delete!("hourly_by_stripe"), delete!("daily_by_stripe")];
 
 /// Adds to hours and days.
 pub(super) async fn add(

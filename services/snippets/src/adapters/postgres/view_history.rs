@@ -11,11 +11,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Error, Row as _, postgres::PgRow};
 
-// A bucket may have several rows, which are added up.
 const HOURLY: &str = "select start_time, views from views.hourly where snippet_id = $1 and start_time >= $2 and start_time < $3";
 const DAILY: &str = "select start_time, views from views.daily where snippet_id = $1 and start_time >= $2 and start_time < $3";
 
-/// The tables `views.hourly` and `views.daily`, which the counter worker writes.
+/// What `views.hourly` and `views.daily` show, which the counter worker writes.
 #[derive(Debug, Clone)]
 pub struct PostgresViewHistory(Database);
 
@@ -78,8 +77,8 @@ mod tests {
         let [start, end] = ["2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z"];
         let [start, end]: [DateTime<Utc>; 2] = [start, end].map(|time| time.parse().unwrap());
         for (table, key, granularity) in [
-            ("views.hourly", "hourly_pkey", Granularity::Hour),
-            ("views.daily", "daily_pkey", Granularity::Day),
+            ("views.hourly_by_stripe", "hourly_by_stripe_pkey", Granularity::Hour),
+            ("views.daily_by_stripe", "daily_by_stripe_pkey", Granularity::Day),
         ] {
             database.execute(&FILL.replace("{table}", table)).await.unwrap();
             let explain = format!("explain {}", sql(granularity));
