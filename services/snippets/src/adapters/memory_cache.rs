@@ -69,9 +69,9 @@ impl SnippetCache for MemorySnippetCache {
     }
 
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
-        let version = snippet.version;
+        let version = snippet.metadata.version;
         let entry = Entry { version, copy: Some(snippet.clone()), lifetime: lifetime::of_copy() };
-        Ok(self.replace_unless(&snippet.id, entry, |there| {
+        Ok(self.replace_unless(&snippet.metadata.id, entry, |there| {
             there.version > version || (there.version == version && there.copy.is_some())
         }))
     }
@@ -86,10 +86,10 @@ impl SnippetCache for MemorySnippetCache {
 impl Entry {
     fn weight(&self) -> u32 {
         let texts = self.copy.as_ref().map_or(0, |snippet| {
-            let tags: usize = snippet.tags.iter().map(str::len).sum();
+            let tags: usize = snippet.metadata.tags.iter().map(str::len).sum();
             snippet.body.as_str().len()
-                + snippet.title.as_str().len()
-                + snippet.language.as_str().len()
+                + snippet.metadata.title.as_str().len()
+                + snippet.metadata.language.as_str().len()
                 + tags
         });
         u32::try_from(ENTRY_BYTES + texts).unwrap_or(u32::MAX)

@@ -74,7 +74,9 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
         let version = match due {
             Due::Invalidate(version) => version,
             // An id is never used again: no copy of a snippet that is gone may stay.
-            Due::LookUp(_) => self.store.get(id).await?.map_or(Version::MAX, |snippet| snippet.version),
+            Due::LookUp(_) => {
+                self.store.get(id).await?.map_or(Version::MAX, |snippet| snippet.metadata.version)
+            }
         };
         Ok(self.cache.invalidate(id, version).await?)
     }
@@ -107,8 +109,8 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
     }
 
     async fn fill(&self, snippet: &Snippet, read_at: Instant) {
-        let private = snippet.visibility == Visibility::Private;
-        if private || read_at.elapsed() > FILL_AGE_MAX || self.pending.bypasses(&snippet.id) {
+        let private = snippet.metadata.visibility == Visibility::Private;
+        if private || read_at.elapsed() > FILL_AGE_MAX || self.pending.bypasses(&snippet.metadata.id) {
             return;
         }
         match self.cache.put(snippet).await {
@@ -160,7 +162,7 @@ impl<S: SnippetStore, C: SnippetCache> SnippetStore for CachedSnippets<S, C> {
         let write = Pending::begin(&self.pending, *id);
         match self.store.update(id, patch, expected, now).await {
             Ok(snippet) => {
-                self.invalidate(write, id, snippet.version).await;
+                self.invalidate(write, id, snippet.metadata.version).await;
                 Ok(snippet)
             }
             Err(error) => Err(failed(write, error)),

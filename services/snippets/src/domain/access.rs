@@ -37,8 +37,10 @@ pub fn authorize(action: Action, found: Option<Snippet>, caller: &Caller) -> Res
     let snippet = found.filter(|snippet| may_read(snippet, caller)).ok_or(Denial::NotFound)?;
     let allowed = match action {
         Action::Read => true,
-        Action::Edit => snippet.is_owned_by(caller.account_id()),
-        Action::Delete | Action::SeeStats => snippet.is_owned_by(caller.account_id()) || caller.is_admin(),
+        Action::Edit => snippet.metadata.is_owned_by(caller.account_id()),
+        Action::Delete | Action::SeeStats => {
+            snippet.metadata.is_owned_by(caller.account_id()) || caller.is_admin()
+        }
     };
     if allowed { Ok(snippet) } else { Err(Denial::PermissionDenied) }
 }
@@ -51,9 +53,9 @@ pub fn demand_account(action: Action, caller: &Caller) -> Result<(), Denial> {
 }
 
 fn may_read(snippet: &Snippet, caller: &Caller) -> bool {
-    match snippet.visibility {
+    match snippet.metadata.visibility {
         Visibility::Public | Visibility::Unlisted => true,
-        Visibility::Private => snippet.is_owned_by(caller.account_id()) || caller.is_admin(),
+        Visibility::Private => snippet.metadata.is_owned_by(caller.account_id()) || caller.is_admin(),
     }
 }
 

@@ -20,7 +20,7 @@ pub use caller::{Caller, Identity};
 pub use clock::{from_unix, now, to_micros};
 pub use content::{Body, Language, Title};
 pub use id::SnippetId;
-pub use snippet::{NewSnippet, Snippet, SnippetPatch, Visibility};
+pub use snippet::{NewSnippet, Snippet, SnippetMetadata, SnippetPatch, Visibility};
 pub use stats::{Granularity, Period, StatsRange, ViewStats};
 pub use tags::{Tag, Tags};
 pub use version::{Etag, Version};

@@ -18,14 +18,21 @@ pub enum Visibility {
 /// A snippet as it is stored. Cloning shares the texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
+    /// What is known of it.
+    pub metadata: SnippetMetadata,
+    /// The text itself.
+    pub body: Body,
+}
+
+/// All of a snippet but its body. Cloning shares the texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnippetMetadata {
     /// Its name.
     pub id: SnippetId,
     /// Its title.
     pub title: Title,
     /// The language of its body.
     pub language: Language,
-    /// The text itself.
-    pub body: Body,
     /// Its tags.
     pub tags: Tags,
     /// Who may read it.
@@ -40,24 +47,29 @@ pub struct Snippet {
     pub version: Version,
 }
 
-impl Snippet {
+impl SnippetMetadata {
     /// Whether the account owns it.
     pub fn is_owned_by(&self, account: Option<AccountId>) -> bool {
         self.owner.is_some() && self.owner == account
     }
+}
 
+impl Snippet {
     /// The snippet after an edit at `now`: one version on.
     #[must_use]
     pub fn patched(self, patch: SnippetPatch, now: DateTime<Utc>) -> Self {
+        let Self { metadata, body } = self;
         Self {
-            title: patch.title.unwrap_or(self.title),
-            language: patch.language.unwrap_or(self.language),
-            body: patch.body.unwrap_or(self.body),
-            tags: patch.tags.unwrap_or(self.tags),
-            visibility: patch.visibility.unwrap_or(self.visibility),
-            update_time: to_micros(now),
-            version: self.version.next(),
-            ..self
+            metadata: SnippetMetadata {
+                title: patch.title.unwrap_or(metadata.title),
+                language: patch.language.unwrap_or(metadata.language),
+                tags: patch.tags.unwrap_or(metadata.tags),
+                visibility: patch.visibility.unwrap_or(metadata.visibility),
+                update_time: to_micros(now),
+                version: metadata.version.next(),
+                ..metadata
+            },
+            body: patch.body.unwrap_or(body),
         }
     }
 }
@@ -83,18 +95,18 @@ impl NewSnippet {
     /// The first version of the snippet, made at `now`.
     pub fn with_id(self, id: SnippetId, now: DateTime<Utc>) -> Snippet {
         let now = to_micros(now);
-        Snippet {
+        let metadata = SnippetMetadata {
             id,
             title: self.title,
             language: self.language,
-            body: self.body,
             tags: self.tags,
             visibility: self.visibility,
             owner: self.owner,
             create_time: now,
             update_time: now,
             version: Version::FIRST,
-        }
+        };
+        Snippet { metadata, body: self.body }
     }
 }
 

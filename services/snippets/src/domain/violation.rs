@@ -5,7 +5,7 @@ use std::fmt;
 /// One mistake in an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The path of the field as in the proto, such as `snippet.tags[3]`.
+    /// The path of the field as in the proto, such as `snippet.metadata.tags[3]`.
     pub field: String,
     /// What is wrong with it, as a sentence fit for the client.
     pub description: String,
@@ -46,7 +46,7 @@ impl Violations {
     /// let tags = violations.check("snippet", Tags::parse(vec!["fine".into(), String::new()]));
     /// assert!(title.is_none() && tags.is_none());
     /// let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-    /// assert_eq!(fields, ["snippet.title", "snippet.tags[1]"]);
+    /// assert_eq!(fields, ["snippet.metadata.title", "snippet.metadata.tags[1]"]);
     /// ```
     pub fn check<T>(&mut self, parent: &str, parsed: Result<T, impl Into<Violations>>) -> Option<T> {
         match parsed {

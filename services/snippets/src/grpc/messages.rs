@@ -5,19 +5,19 @@ use prost_types::Timestamp;
 use rpc::snippets::v1 as pb;
 
 use crate::domain::{
-    Account, AccountId, ApiKey, Body, Caller, Language, NewSnippet, Snippet, Tags, Tier, Title, Violation,
-    Violations, Visibility, from_unix,
+    Account, AccountId, ApiKey, Body, Caller, Language, NewSnippet, SnippetMetadata, Tags, Tier, Title,
+    Violation, Violations, Visibility, from_unix,
 };
 
 use super::error::ApiError;
 
 /// A snippet as a client sees it, with or without its body.
-pub(super) fn snippet(snippet: &Snippet, view_count: u64, with_body: bool) -> pb::Snippet {
+pub(super) fn snippet(snippet: &SnippetMetadata, body: Option<&Body>, view_count: u64) -> pb::Snippet {
     pb::Snippet {
         id: snippet.id.to_string(),
         title: snippet.title.as_str().to_owned(),
         language: snippet.language.as_str().to_owned(),
-        body: if with_body { snippet.body.as_str().to_owned() } else { String::new() },
+        body: body.map(Body::as_str).unwrap_or_default().to_owned(),
         tags: snippet.tags.iter().map(str::to_owned).collect(),
         visibility: visibility_message(snippet.visibility).into(),
         create_time: Some(timestamp(snippet.create_time)),

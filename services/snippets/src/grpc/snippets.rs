@@ -34,7 +34,7 @@ impl Snippets {
             return Err(ApiError::FieldUnimplemented("request_id"));
         }
         let snippet = self.insert(messages::new_snippet(request.snippet, &caller)?).await?;
-        Ok(messages::snippet(&snippet, 0, true))
+        Ok(messages::snippet(&snippet.metadata, Some(&snippet.body), 0))
     }
 
     async fn insert(&self, new: NewSnippet) -> Result<Snippet, ApiError> {
@@ -56,11 +56,12 @@ impl Snippets {
         let (id, full) = both(SnippetId::parse(&request.id), full)?;
         let snippet = authorize(Action::Read, self.store.get(&id).await?, &caller)?;
         let view_count = self.view_counts.get(&id).await;
-        if full && !snippet.is_owned_by(caller.account_id()) {
+        if full && !snippet.metadata.is_owned_by(caller.account_id()) {
             self.views.record(&id);
         }
-        let not_modified = request.if_none_match == snippet.version.etag().as_str();
-        let snippet = messages::snippet(&snippet, view_count, full && !not_modified);
+        let not_modified = request.if_none_match == snippet.metadata.version.etag().as_str();
+        let body = (full && !not_modified).then_some(&snippet.body);
+        let snippet = messages::snippet(&snippet.metadata, body, view_count);
         Ok(pb::GetSnippetResponse { snippet: Some(snippet), not_modified })
     }
 
@@ -69,12 +70,12 @@ impl Snippets {
         demand_account(Action::Edit, &caller)?;
         let request = request.into_inner();
         let message = request.snippet.ok_or_else(|| Violation::new("snippet", "is required"))?;
-        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.id"));
+        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.metadata.id"));
         let expected = expected(&message.etag);
         let (id, patch) = both(id, update_mask::patch(message, request.update_mask))?;
         authorize(Action::Edit, self.store.get(&id).await?, &caller)?;
         let snippet = self.store.update(&id, &patch, expected, now()).await?;
-        Ok(messages::snippet(&snippet, self.view_counts.get(&id).await, true))
+        Ok(messages::snippet(&snippet.metadata, Some(&snippet.body), self.view_counts.get(&id).await))
     }
 
     async fn delete(&self, request: Request<pb::DeleteSnippetRequest>) -> Result<(), ApiError> {

@@ -121,7 +121,7 @@ fn retitled(title: &str) -> SnippetPatch {
 }
 
 async fn edit(replica: &Replica, snippet: &Snippet) -> Snippet {
-    replica.update(&snippet.id, &retitled("edited"), None, now()).await.unwrap()
+    replica.update(&snippet.metadata.id, &retitled("edited"), None, now()).await.unwrap()
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_slow_reader_does_not_bring_an_old_copy_back() {
 
     let (reader, store) = shared.gated_replica();
     let mut reads = JoinSet::new();
-    let (replica, id) = (reader.clone(), first.id);
+    let (replica, id) = (reader.clone(), first.metadata.id);
     reads.spawn(async move { replica.get(&id).await.unwrap() });
     store.arrived().await;
     // The reader holds version 1. Now version 2 is committed and invalidated.
@@ -157,7 +157,7 @@ async fn a_slow_reader_does_not_bring_a_deleted_snippet_back() {
 
     let (reader, store) = shared.gated_replica();
     let mut reads = JoinSet::new();
-    let (replica, id) = (reader.clone(), snippet.id);
+    let (replica, id) = (reader.clone(), snippet.metadata.id);
     reads.spawn(async move { replica.get(&id).await.unwrap() });
     store.arrived().await;
     writer.delete(&id, None).await.unwrap();
@@ -173,19 +173,19 @@ async fn a_slow_reader_does_not_bring_a_deleted_snippet_back() {
 async fn private_snippets_are_not_cached_and_leave_the_cache_when_they_become_so() {
     let shared = shared().await;
     let replica = shared.replica();
-    let private = Snippet { visibility: Visibility::Private, ..sample::snippet() };
+    let private = sample::visible(Visibility::Private);
     replica.insert(&private).await.unwrap();
-    assert_eq!(replica.get(&private.id).await.unwrap().as_ref(), Some(&private));
-    assert_eq!(shared.cache.get(&private.id).await.unwrap(), CacheEntry::Miss);
+    assert_eq!(replica.get(&private.metadata.id).await.unwrap().as_ref(), Some(&private));
+    assert_eq!(shared.cache.get(&private.metadata.id).await.unwrap(), CacheEntry::Miss);
 
     let public = sample::snippet();
     replica.insert(&public).await.unwrap();
-    replica.get(&public.id).await.unwrap();
-    assert!(matches!(shared.cache.get(&public.id).await.unwrap(), CacheEntry::Hit(_)));
+    replica.get(&public.metadata.id).await.unwrap();
+    assert!(matches!(shared.cache.get(&public.metadata.id).await.unwrap(), CacheEntry::Hit(_)));
     let hide = SnippetPatch { visibility: Some(Visibility::Private), ..SnippetPatch::default() };
-    let hidden = replica.update(&public.id, &hide, None, now()).await.unwrap();
-    assert_eq!(replica.get(&public.id).await.unwrap(), Some(hidden));
-    assert_eq!(shared.cache.get(&public.id).await.unwrap(), CacheEntry::Tombstone);
+    let hidden = replica.update(&public.metadata.id, &hide, None, now()).await.unwrap();
+    assert_eq!(replica.get(&public.metadata.id).await.unwrap(), Some(hidden));
+    assert_eq!(shared.cache.get(&public.metadata.id).await.unwrap(), CacheEntry::Tombstone);
 }
 
 #[tokio::test]
@@ -196,11 +196,11 @@ async fn the_second_read_is_served_with_postgres_stopped() {
     let replica = Shared::over(database.url(), stack::shared().cache_redis_url()).replica();
     let snippet = sample::snippet();
     replica.insert(&snippet).await.unwrap();
-    assert_eq!(replica.get(&snippet.id).await.unwrap().as_ref(), Some(&snippet));
+    assert_eq!(replica.get(&snippet.metadata.id).await.unwrap().as_ref(), Some(&snippet));
     server.kill();
     // Not even a write that fails keeps the copy from being read.
-    assert!(replica.update(&snippet.id, &retitled("edited"), None, now()).await.is_err());
-    assert_eq!(replica.get(&snippet.id).await.unwrap(), Some(snippet));
+    assert!(replica.update(&snippet.metadata.id, &retitled("edited"), None, now()).await.is_err());
+    assert_eq!(replica.get(&snippet.metadata.id).await.unwrap(), Some(snippet));
     assert!(replica.get(&SnippetId::generate()).await.is_err());
 }
 
@@ -212,25 +212,25 @@ async fn an_invalidation_that_failed_is_made_up_for() {
     let first = sample::snippet();
     writer.insert(&first).await.unwrap();
     stack::eventually(WITHIN, async || Ok(shared.cache.check().await?)).await.unwrap();
-    writer.get(&first.id).await.unwrap();
+    writer.get(&first.metadata.id).await.unwrap();
 
     // Redis hangs, with the copy in it: the write succeeds all the same.
     server.pause();
     let second = edit(&writer, &first).await;
     server.resume();
     stack::eventually(WITHIN, async || Ok(shared.cache.check().await?)).await.unwrap();
-    assert_eq!(writer.get(&first.id).await.unwrap().as_ref(), Some(&second));
+    assert_eq!(writer.get(&first.metadata.id).await.unwrap().as_ref(), Some(&second));
 
     let stop = CancellationToken::new();
     let script = async {
-        let seen = async || other.get(&first.id).await.unwrap().as_ref() == Some(&second);
+        let seen = async || other.get(&first.metadata.id).await.unwrap().as_ref() == Some(&second);
         stack::until("the other replica sees the edit", WITHIN, seen).await.unwrap();
         stop.cancel();
     };
     tokio::join!(writer.run(stop.clone()), script);
     // The cache is in use again.
-    writer.get(&first.id).await.unwrap();
-    assert_eq!(shared.cache.get(&first.id).await.unwrap(), CacheEntry::Hit(Box::new(second)));
+    writer.get(&first.metadata.id).await.unwrap();
+    assert_eq!(shared.cache.get(&first.metadata.id).await.unwrap(), CacheEntry::Hit(Box::new(second)));
 }
 
 #[tokio::test]
@@ -239,11 +239,11 @@ async fn a_writer_that_goes_away_before_the_invalidation_is_made_up_for() {
     let other = shared.replica();
     let first = sample::snippet();
     other.insert(&first).await.unwrap();
-    other.get(&first.id).await.unwrap();
+    other.get(&first.metadata.id).await.unwrap();
 
     let (writer, store) = shared.gated_replica();
     let mut edits = JoinSet::new();
-    let (replica, id) = (writer.clone(), first.id);
+    let (replica, id) = (writer.clone(), first.metadata.id);
     edits.spawn(async move { replica.update(&id, &retitled("edited"), None, now()).await });
     store.arrived().await;
     // Committed, and the caller hangs up.
@@ -253,7 +253,7 @@ async fn a_writer_that_goes_away_before_the_invalidation_is_made_up_for() {
 
     let stop = CancellationToken::new();
     let script = async {
-        let seen = async || other.get(&id).await.unwrap().unwrap().version == Version::new(2);
+        let seen = async || other.get(&id).await.unwrap().unwrap().metadata.version == Version::new(2);
         stack::until("the edit is seen", WITHIN, seen).await.unwrap();
         stop.cancel();
     };

@@ -176,7 +176,7 @@ async fn recovers_from_a_restart_and_answers_fast_meanwhile() {
     }
 
     server.restart().await.unwrap();
-    let read = async || Ok(store.get(&snippet.id).await?);
+    let read = async || Ok(store.get(&snippet.metadata.id).await?);
     assert_eq!(stack::eventually(Duration::from_secs(10), read).await.unwrap(), Some(snippet));
 }
 

@@ -25,14 +25,14 @@ async fn copies_live_for_minutes_and_tombstones_for_one() {
     let options = options(stack::shared().cache_redis_url());
     let cache = RedisSnippetCache::new(&options).unwrap();
     let snippet = sample::snippet();
-    let key = format!("{}:{}", options.key_prefix, snippet.id);
+    let key = format!("{}:{}", options.key_prefix, snippet.metadata.id);
     let client = redis::Client::open(stack::shared().cache_redis_url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
 
     cache.put(&snippet).await.unwrap();
     let seconds: u64 = redis::cmd("TTL").arg(&key).query_async(&mut connection).await.unwrap();
     assert!((295..=331).contains(&seconds), "{seconds}");
-    cache.invalidate(&snippet.id, Version::new(2)).await.unwrap();
+    cache.invalidate(&snippet.metadata.id, Version::new(2)).await.unwrap();
     let seconds: u64 = redis::cmd("TTL").arg(&key).query_async(&mut connection).await.unwrap();
     assert!((55..=60).contains(&seconds), "{seconds}");
 
@@ -43,7 +43,7 @@ async fn copies_live_for_minutes_and_tombstones_for_one() {
         .query_async(&mut connection)
         .await
         .unwrap();
-    assert!(matches!(cache.get(&snippet.id).await, Err(CacheError::Corrupt(_))));
+    assert!(matches!(cache.get(&snippet.metadata.id).await, Err(CacheError::Corrupt(_))));
     assert!(cache.put(&snippet).await.unwrap());
 }
 
@@ -54,7 +54,7 @@ async fn starts_with_redis_away_and_recovers_from_restarts() {
     let cache = RedisSnippetCache::new(&options(server.url())).unwrap();
     let snippet = sample::snippet();
     let began = Instant::now();
-    assert!(matches!(cache.get(&snippet.id).await, Err(CacheError::Unavailable(_))));
+    assert!(matches!(cache.get(&snippet.metadata.id).await, Err(CacheError::Unavailable(_))));
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 
     // The scripts are gone with the first server, too.
@@ -62,9 +62,9 @@ async fn starts_with_redis_away_and_recovers_from_restarts() {
         server.restart().await.unwrap();
         let put = async || Ok(cache.put(&snippet).await?);
         assert!(stack::eventually(Duration::from_secs(10), put).await.unwrap());
-        assert!(matches!(cache.get(&snippet.id).await, Ok(CacheEntry::Hit(_))));
+        assert!(matches!(cache.get(&snippet.metadata.id).await, Ok(CacheEntry::Hit(_))));
         server.kill();
-        assert!(cache.get(&snippet.id).await.is_err());
+        assert!(cache.get(&snippet.metadata.id).await.is_err());
     }
 }
 

@@ -17,16 +17,22 @@ pub fn snippet() -> Snippet {
     .with_id(SnippetId::generate(), now())
 }
 
+pub fn visible(visibility: Visibility) -> Snippet {
+    let mut snippet = snippet();
+    snippet.metadata.visibility = visibility;
+    snippet
+}
+
 pub fn snippet_of(owner: AccountId, visibility: Visibility) -> Snippet {
-    Snippet { owner: Some(owner), visibility, ..snippet() }
+    let mut snippet = visible(visibility);
+    snippet.metadata.owner = Some(owner);
+    snippet
 }
 
 pub fn at_version(snippet: &Snippet, version: i64) -> Snippet {
-    Snippet {
-        version: Version::new(version),
-        body: Body::parse(format!("body of version {version}")).unwrap(),
-        ..snippet.clone()
-    }
+    let mut metadata = snippet.metadata.clone();
+    metadata.version = Version::new(version);
+    Snippet { metadata, body: Body::parse(format!("body of version {version}")).unwrap() }
 }
 
 pub fn account(tier: Tier) -> Account {

@@ -113,7 +113,7 @@ async fn what_was_stored_survives_opening_again() {
     world.database.close().await;
 
     let again = Database::open(world.data_dir.path()).await.unwrap();
-    assert_eq!(SqliteSnippetStore::new(again).get(&snippet.id).await.unwrap(), Some(snippet));
+    assert_eq!(SqliteSnippetStore::new(again).get(&snippet.metadata.id).await.unwrap(), Some(snippet));
 }
 
 #[tokio::test]

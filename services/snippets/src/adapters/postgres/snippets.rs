@@ -3,7 +3,10 @@ use super::{
     database::{Database, store_error},
 };
 use crate::{
-    domain::{AccountId, Body, Language, Snippet, SnippetId, SnippetPatch, Tags, Title, Version, to_micros},
+    domain::{
+        AccountId, Body, Language, Snippet, SnippetId, SnippetMetadata, SnippetPatch, Tags, Title, Version,
+        to_micros,
+    },
     ports::{ChangeError, InsertError, SnippetStore, StoreError},
 };
 use async_trait::async_trait;
@@ -59,16 +62,16 @@ impl PostgresSnippetStore {
 impl SnippetStore for PostgresSnippetStore {
     async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError> {
         let query = sqlx::query(INSERT)
-            .bind(snippet.id.as_str())
-            .bind(snippet.title.as_str())
-            .bind(snippet.language.as_str())
+            .bind(snippet.metadata.id.as_str())
+            .bind(snippet.metadata.title.as_str())
+            .bind(snippet.metadata.language.as_str())
             .bind(snippet.body.as_str())
-            .bind(texts(&snippet.tags))
-            .bind(sql::from_visibility(snippet.visibility))
-            .bind(snippet.owner.map(|owner| owner.0))
-            .bind(snippet.create_time)
-            .bind(snippet.update_time)
-            .bind(snippet.version.get());
+            .bind(texts(&snippet.metadata.tags))
+            .bind(sql::from_visibility(snippet.metadata.visibility))
+            .bind(snippet.metadata.owner.map(|owner| owner.0))
+            .bind(snippet.metadata.create_time)
+            .bind(snippet.metadata.update_time)
+            .bind(snippet.metadata.version.get());
         let inserted = self.0.fetch_optional(query).await.map_err(store_error)?;
         inserted.map(drop).ok_or(InsertError::IdTaken)
     }
@@ -114,16 +117,16 @@ fn texts(tags: &Tags) -> Vec<String> {
 }
 
 fn to_snippet(row: &PgRow) -> Result<Snippet, Error> {
-    Ok(Snippet {
+    let metadata = SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,
         title: parsed(Title::parse(row.try_get::<&str, _>("title")?))?,
         language: parsed(Language::parse(row.try_get::<&str, _>("language")?))?,
-        body: parsed(Body::parse(row.try_get::<&str, _>("body")?))?,
         tags: parsed(Tags::parse(row.try_get("tags")?))?,
         visibility: sql::to_visibility(row.try_get("visibility")?)?,
         owner: row.try_get::<Option<_>, _>("owner")?.map(AccountId),
         create_time: row.try_get("create_time")?,
         update_time: row.try_get("update_time")?,
         version: Version::new(row.try_get("version")?),
-    })
+    };
+    Ok(Snippet { metadata, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
 }

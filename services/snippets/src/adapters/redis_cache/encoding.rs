@@ -1,7 +1,10 @@
 //! How an entry is written: a header that the scripts read, then the snippet as protobuf.
 
 use crate::{
-    domain::{AccountId, Body, Language, Snippet, SnippetId, Tags, Title, Version, Violations, Visibility},
+    domain::{
+        AccountId, Body, Language, Snippet, SnippetId, SnippetMetadata, Tags, Title, Version, Violations,
+        Visibility,
+    },
     ports::{CacheEntry, CacheError, Cause},
 };
 use chrono::DateTime;
@@ -37,16 +40,16 @@ struct Copy {
 /// The entry of a snippet, which is public or unlisted: others are never cached.
 pub(super) fn copy(snippet: &Snippet) -> Vec<u8> {
     let copy = Copy {
-        title: snippet.title.as_str().to_owned(),
-        language: snippet.language.as_str().to_owned(),
+        title: snippet.metadata.title.as_str().to_owned(),
+        language: snippet.metadata.language.as_str().to_owned(),
         body: snippet.body.as_str().to_owned(),
-        tags: snippet.tags.iter().map(str::to_owned).collect(),
-        public: snippet.visibility == Visibility::Public,
-        owner: snippet.owner.map(|owner| owner.0.as_bytes().to_vec()),
-        create_time_micros: snippet.create_time.timestamp_micros(),
-        update_time_micros: snippet.update_time.timestamp_micros(),
+        tags: snippet.metadata.tags.iter().map(str::to_owned).collect(),
+        public: snippet.metadata.visibility == Visibility::Public,
+        owner: snippet.metadata.owner.map(|owner| owner.0.as_bytes().to_vec()),
+        create_time_micros: snippet.metadata.create_time.timestamp_micros(),
+        update_time_micros: snippet.metadata.update_time.timestamp_micros(),
     };
-    let mut entry = header(COPY, snippet.version);
+    let mut entry = header(COPY, snippet.metadata.version);
     entry.reserve_exact(copy.encoded_len());
     copy.encode_raw(&mut entry);
     entry
@@ -80,11 +83,10 @@ fn header(kind: u8, version: Version) -> Vec<u8> {
 
 fn snippet(id: SnippetId, version: Version, copy: Copy) -> Result<Snippet, CacheError> {
     let owner = copy.owner.map(|bytes| Uuid::from_slice(&bytes)).transpose().map_err(corrupt)?;
-    Ok(Snippet {
+    let metadata = SnippetMetadata {
         id,
         title: parsed(Title::parse(copy.title))?,
         language: parsed(Language::parse(copy.language))?,
-        body: parsed(Body::parse(copy.body))?,
         tags: parsed(Tags::parse(copy.tags))?,
         visibility: if copy.public { Visibility::Public } else { Visibility::Unlisted },
         owner: owner.map(AccountId),
@@ -93,7 +95,8 @@ fn snippet(id: SnippetId, version: Version, copy: Copy) -> Result<Snippet, Cache
         update_time: DateTime::from_timestamp_micros(copy.update_time_micros)
             .ok_or_else(|| corrupt("time"))?,
         version,
-    })
+    };
+    Ok(Snippet { metadata, body: parsed(Body::parse(copy.body))? })
 }
 
 fn parsed<T>(value: Result<T, impl Into<Violations>>) -> Result<T, CacheError> {
@@ -118,7 +121,9 @@ mod tests {
             visibility,
             owner,
         };
-        Snippet { version: Version::new(42), ..snippet.with_id(SnippetId::generate(), now()) }
+        let mut snippet = snippet.with_id(SnippetId::generate(), now());
+        snippet.metadata.version = Version::new(42);
+        snippet
     }
 
     #[test]
@@ -126,7 +131,7 @@ mod tests {
         for visibility in [Visibility::Public, Visibility::Unlisted] {
             for owner in [None, Some(AccountId::generate())] {
                 let snippet = sample(visibility, owner);
-                let read = decode(snippet.id, &copy(&snippet)).unwrap();
+                let read = decode(snippet.metadata.id, &copy(&snippet)).unwrap();
                 assert_eq!(read, CacheEntry::Hit(Box::new(snippet)));
             }
         }

@@ -148,7 +148,8 @@ impl SnippetCache for RedisSnippetCache {
 
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
         let entry = encoding::copy(snippet);
-        self.store(&self.put, &snippet.id, snippet.version, &entry, lifetime::of_copy()).await
+        self.store(&self.put, &snippet.metadata.id, snippet.metadata.version, &entry, lifetime::of_copy())
+            .await
     }
 
     async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError> {

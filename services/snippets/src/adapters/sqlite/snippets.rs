@@ -4,7 +4,10 @@ use super::{
     row,
 };
 use crate::{
-    domain::{AccountId, Body, Language, Snippet, SnippetId, SnippetPatch, Tags, Title, Version, to_micros},
+    domain::{
+        AccountId, Body, Language, Snippet, SnippetId, SnippetMetadata, SnippetPatch, Tags, Title, Version,
+        to_micros,
+    },
     ports::{ChangeError, InsertError, SnippetStore, StoreError},
 };
 use async_trait::async_trait;
@@ -60,16 +63,16 @@ impl SqliteSnippetStore {
 impl SnippetStore for SqliteSnippetStore {
     async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError> {
         let query = sqlx::query(INSERT)
-            .bind(snippet.id.to_string())
-            .bind(snippet.title.as_str().to_owned())
-            .bind(snippet.language.as_str().to_owned())
+            .bind(snippet.metadata.id.to_string())
+            .bind(snippet.metadata.title.as_str().to_owned())
+            .bind(snippet.metadata.language.as_str().to_owned())
             .bind(snippet.body.as_str().to_owned())
-            .bind(json(&snippet.tags))
-            .bind(sql::from_visibility(snippet.visibility))
-            .bind(snippet.owner.map(|owner| owner.to_string()))
-            .bind(snippet.create_time.timestamp_micros())
-            .bind(snippet.update_time.timestamp_micros())
-            .bind(snippet.version.get());
+            .bind(json(&snippet.metadata.tags))
+            .bind(sql::from_visibility(snippet.metadata.visibility))
+            .bind(snippet.metadata.owner.map(|owner| owner.to_string()))
+            .bind(snippet.metadata.create_time.timestamp_micros())
+            .bind(snippet.metadata.update_time.timestamp_micros())
+            .bind(snippet.metadata.version.get());
         let inserted = self.0.fetch_optional(query).await.map_err(store_error)?;
         inserted.map(drop).ok_or(InsertError::IdTaken)
     }
@@ -116,16 +119,16 @@ fn json(tags: &Tags) -> String {
 
 fn to_snippet(row: &SqliteRow) -> Result<Snippet, Error> {
     let tags = serde_json::from_str(row.try_get("tags")?).map_err(|error| Error::Decode(error.into()))?;
-    Ok(Snippet {
+    let metadata = SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,
         title: parsed(Title::parse(row.try_get::<&str, _>("title")?))?,
         language: parsed(Language::parse(row.try_get::<&str, _>("language")?))?,
-        body: parsed(Body::parse(row.try_get::<&str, _>("body")?))?,
         tags: parsed(Tags::parse(tags))?,
         visibility: sql::to_visibility(row.try_get("visibility")?)?,
         owner: row.try_get::<Option<&str>, _>("owner")?.map(|id| parsed(AccountId::parse(id))).transpose()?,
         create_time: row::time(row, "create_time")?,
         update_time: row::time(row, "update_time")?,
         version: Version::new(row.try_get("version")?),
-    })
+    };
+    Ok(Snippet { metadata, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
 }

@@ -9,14 +9,14 @@ use std::collections::HashSet;
 
 pub async fn reads_back_what_was_inserted(world: &impl HasSnippets) {
     let mut bare = sample::snippet();
-    (bare.title, bare.language, bare.tags) = <(Title, Language, Tags)>::default();
+    (bare.metadata.title, bare.metadata.language, bare.metadata.tags) = <(Title, Language, Tags)>::default();
     bare.body = Body::parse("x".repeat(1 << 20)).unwrap();
     let snippets = [sample::snippet(), bare];
     for snippet in &snippets {
         world.snippets().insert(snippet).await.unwrap();
     }
     for snippet in snippets {
-        assert_eq!(world.snippets().get(&snippet.id).await.unwrap(), Some(snippet));
+        assert_eq!(world.snippets().get(&snippet.metadata.id).await.unwrap(), Some(snippet));
     }
 }
 
@@ -26,7 +26,7 @@ pub async fn keeps_owners_and_every_visibility(world: &impl World) {
     for visibility in [Visibility::Public, Visibility::Unlisted, Visibility::Private] {
         let snippet = sample::snippet_of(account.id, visibility);
         world.snippets().insert(&snippet).await.unwrap();
-        assert_eq!(world.snippets().get(&snippet.id).await.unwrap(), Some(snippet));
+        assert_eq!(world.snippets().get(&snippet.metadata.id).await.unwrap(), Some(snippet));
     }
 }
 
@@ -35,7 +35,7 @@ pub async fn takes_an_id_once(world: &impl HasSnippets) {
     world.snippets().insert(&first).await.unwrap();
     let second = Snippet { body: Body::parse("other").unwrap(), ..first.clone() };
     assert!(matches!(world.snippets().insert(&second).await, Err(InsertError::IdTaken)));
-    assert_eq!(world.snippets().get(&first.id).await.unwrap(), Some(first));
+    assert_eq!(world.snippets().get(&first.metadata.id).await.unwrap(), Some(first));
 }
 
 pub async fn knows_nothing_of_other_ids(world: &impl HasSnippets) {
@@ -52,7 +52,7 @@ pub async fn knows_nothing_of_other_ids(world: &impl HasSnippets) {
 pub async fn an_update_changes_what_the_patch_names(world: &impl HasSnippets) {
     let before = sample::snippet();
     world.snippets().insert(&before).await.unwrap();
-    let later = before.update_time + TimeDelta::seconds(5);
+    let later = before.metadata.update_time + TimeDelta::seconds(5);
     let patches = [
         SnippetPatch { title: Some(Title::parse("new").unwrap()), ..SnippetPatch::default() },
         SnippetPatch { language: Some(Language::default()), ..SnippetPatch::default() },
@@ -63,12 +63,12 @@ pub async fn an_update_changes_what_the_patch_names(world: &impl HasSnippets) {
     ];
     let mut expected = before;
     for patch in patches {
-        let updated = world.snippets().update(&expected.id, &patch, None, later).await.unwrap();
+        let updated = world.snippets().update(&expected.metadata.id, &patch, None, later).await.unwrap();
         expected = expected.patched(patch, later);
         assert_eq!(updated, expected);
-        assert_eq!(world.snippets().get(&expected.id).await.unwrap().as_ref(), Some(&expected));
+        assert_eq!(world.snippets().get(&expected.metadata.id).await.unwrap().as_ref(), Some(&expected));
     }
-    assert_eq!(expected.version, Version::new(7));
+    assert_eq!(expected.metadata.version, Version::new(7));
 }
 
 pub async fn an_update_replaces_everything_when_told_to(world: &impl HasSnippets) {
@@ -82,7 +82,8 @@ pub async fn an_update_replaces_everything_when_told_to(world: &impl HasSnippets
         visibility: Some(Visibility::Unlisted),
     };
     let later = now();
-    let updated = world.snippets().update(&before.id, &patch, Some(Version::FIRST), later).await.unwrap();
+    let updated =
+        world.snippets().update(&before.metadata.id, &patch, Some(Version::FIRST), later).await.unwrap();
     assert_eq!(updated, before.patched(patch, later));
 }
 
@@ -91,37 +92,38 @@ pub async fn an_update_wants_the_version_it_was_told(world: &impl HasSnippets) {
     world.snippets().insert(&before).await.unwrap();
     let (store, patch) = (world.snippets(), SnippetPatch::default());
     for stale in [0, 2, i64::MAX] {
-        let updated = store.update(&before.id, &patch, Some(Version::new(stale)), now()).await;
+        let updated = store.update(&before.metadata.id, &patch, Some(Version::new(stale)), now()).await;
         assert!(matches!(updated, Err(ChangeError::VersionMismatch)), "{updated:?}");
     }
-    assert_eq!(store.get(&before.id).await.unwrap().as_ref(), Some(&before));
-    store.update(&before.id, &patch, Some(Version::FIRST), now()).await.unwrap();
-    let again = store.update(&before.id, &patch, Some(Version::FIRST), now()).await;
+    assert_eq!(store.get(&before.metadata.id).await.unwrap().as_ref(), Some(&before));
+    store.update(&before.metadata.id, &patch, Some(Version::FIRST), now()).await.unwrap();
+    let again = store.update(&before.metadata.id, &patch, Some(Version::FIRST), now()).await;
     assert!(matches!(again, Err(ChangeError::VersionMismatch)), "{again:?}");
 }
 
 pub async fn deletes_once(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
     store.insert(&snippet).await.unwrap();
-    store.update(&snippet.id, &SnippetPatch::default(), None, now()).await.unwrap();
-    assert_eq!(store.delete(&snippet.id, None).await.unwrap(), Version::new(2));
-    assert_eq!(store.get(&snippet.id).await.unwrap(), None);
-    assert!(matches!(store.delete(&snippet.id, None).await, Err(ChangeError::NotFound)));
+    store.update(&snippet.metadata.id, &SnippetPatch::default(), None, now()).await.unwrap();
+    assert_eq!(store.delete(&snippet.metadata.id, None).await.unwrap(), Version::new(2));
+    assert_eq!(store.get(&snippet.metadata.id).await.unwrap(), None);
+    assert!(matches!(store.delete(&snippet.metadata.id, None).await, Err(ChangeError::NotFound)));
 }
 
 pub async fn a_delete_wants_the_version_it_was_told(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
     store.insert(&snippet).await.unwrap();
-    let stale = store.delete(&snippet.id, Some(Version::new(2))).await;
+    let stale = store.delete(&snippet.metadata.id, Some(Version::new(2))).await;
     assert!(matches!(stale, Err(ChangeError::VersionMismatch)), "{stale:?}");
-    assert_eq!(store.delete(&snippet.id, Some(Version::FIRST)).await.unwrap(), Version::FIRST);
+    assert_eq!(store.delete(&snippet.metadata.id, Some(Version::FIRST)).await.unwrap(), Version::FIRST);
 }
 
 pub async fn of_concurrent_edits_of_one_version_one_succeeds(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
     store.insert(&snippet).await.unwrap();
-    let edit =
-        async || store.update(&snippet.id, &SnippetPatch::default(), Some(Version::FIRST), now()).await;
+    let edit = async || {
+        store.update(&snippet.metadata.id, &SnippetPatch::default(), Some(Version::FIRST), now()).await
+    };
     let (a, b, c, d) = tokio::join!(edit(), edit(), edit(), edit());
     let edits = [a, b, c, d];
     assert_eq!(edits.iter().filter(|edit| edit.is_ok()).count(), 1, "{edits:?}");
@@ -132,8 +134,14 @@ pub async fn of_concurrent_edits_of_one_version_one_succeeds(world: &impl HasSni
 pub async fn concurrent_unconditional_edits_all_count(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
     store.insert(&snippet).await.unwrap();
-    let edit =
-        async || store.update(&snippet.id, &SnippetPatch::default(), None, now()).await.unwrap().version;
+    let edit = async || {
+        store
+            .update(&snippet.metadata.id, &SnippetPatch::default(), None, now())
+            .await
+            .unwrap()
+            .metadata
+            .version
+    };
     let (a, b, c, d) = tokio::join!(edit(), edit(), edit(), edit());
     let versions: HashSet<_> = [a, b, c, d].map(Version::get).into();
     assert_eq!(versions, HashSet::from([2, 3, 4, 5]));
