@@ -7,4 +7,5 @@ pub mod domain;
 pub mod grpc;
 pub mod ports;
 pub mod startup;
+mod sweeper;
 pub mod views;

@@ -33,6 +33,9 @@ pub enum InsertError {
     /// The id is in use: take another.
     #[error("the id is taken")]
     IdTaken,
+    /// The request was made before, for something else.
+    #[error("the request was made before, for something else")]
+    RequestReused,
     /// The store could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,13 +55,41 @@ pub enum ChangeError {
     Store(#[from] StoreError),
 }
 
+/// By what a repeated create is told from a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateRequest {
+    /// Who creates: requests of different callers have nothing to do with each other.
+    pub caller: String,
+    /// Its name for the request.
+    pub id: Uuid,
+    /// SHA-256 of what it asked for.
+    pub payload_hash: [u8; 32],
+}
+
+/// How long a [`CreateRequest`] is remembered.
+pub const CREATE_REQUEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What has become of an insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// The snippet is stored.
+    New,
+    /// The request was made before: this is what it made. Nothing was stored.
+    Before(SnippetId),
+}
+
 /// Keeps snippets.
 #[async_trait]
 pub trait SnippetStore: Send + Sync + 'static {
-    /// Stores a new snippet.
-    async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError>;
+    /// Stores a new snippet. With `request`, unless the same request was made in the 24 hours before the snippet's
+    /// `create_time`; of several at once one stores its own.
+    async fn insert(
+        &self,
+        snippet: &Snippet,
+        request: Option<&CreateRequest>,
+    ) -> Result<Inserted, InsertError>;
 
-    /// The snippet with this id, if there is one.
+    /// The snippet with this id, if there is one that has a view left. Whether its time is over is the caller's to check.
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError>;
 
     /// Edits a snippet and returns it as it then is, one version on. With `expected`, only if it still has
@@ -73,6 +104,23 @@ pub trait SnippetStore: Send + Sync + 'static {
 
     /// Removes a snippet and returns the version it had. With `expected`, only if it still has that version.
     async fn delete(&self, id: &SnippetId, expected: Option<Version>) -> Result<Version, ChangeError>;
+
+    /// Takes one of the views that are left of a snippet with a limit, and tells whether it could: not if none is left, or
+    /// the snippet has another version.
+    async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError>;
+}
+
+/// Removes what nobody can reach any more.
+#[async_trait]
+pub trait Sweep: Send + Sync + 'static {
+    /// Removes up to `limit` snippets whose time was over by then, and returns them.
+    async fn remove_expired(&self, by: DateTime<Utc>, limit: u32) -> Result<Vec<SnippetId>, StoreError>;
+
+    /// Removes up to `limit` snippets that have no view left, and returns them.
+    async fn remove_burnt(&self, limit: u32) -> Result<Vec<SnippetId>, StoreError>;
+
+    /// Forgets up to `limit` requests that were made by then, and returns how many.
+    async fn forget_create_requests(&self, by: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// Why an account or a key was not changed.

@@ -9,7 +9,10 @@ use crate::{
     cached::CachedSnippets,
     config::ApiConfig,
     grpc::Api,
-    ports::{AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, ViewHistory, ViewTotals},
+    ports::{
+        AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, Sweep, ViewHistory, ViewTotals,
+    },
+    sweeper::Sweeper,
     views::{self, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
 };
 
@@ -29,6 +32,8 @@ const FLUSHER_SHARE: f64 = 0.8;
 pub struct Backends {
     /// Where snippets are kept, with its cache in front.
     pub snippets: Arc<dyn SnippetStore>,
+    /// Removes snippets there that are over.
+    pub sweep: Arc<dyn Sweep>,
     /// Where accounts and keys are kept.
     pub accounts: Arc<dyn AccountStore>,
     /// Where views are added up.
@@ -68,6 +73,8 @@ pub fn build(
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
     let views = start_counting(backends.publisher, &config, background_timeout, background)?;
+    let sweeper = Sweeper::new(backends.sweep, views.clone());
+    background.start("sweeper", |stop| sweeper.run(stop));
     let api = Api {
         snippets: backends.snippets,
         accounts: backends.accounts,

@@ -8,7 +8,10 @@ use ratelimit::{Limiter, grpc::ResponseHeaders, reload::Reloader};
 use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
-        sqlite::{Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewHistory, SqliteViewTotals},
+        sqlite::{
+            Database, SqliteAccountStore, SqliteSnippetStore, SqliteSweep, SqliteViewHistory,
+            SqliteViewTotals,
+        },
     },
     config::ApiConfig,
     startup::Backends,
@@ -64,6 +67,7 @@ async fn app(
     let cache = MemorySnippetCache::new(CACHE_BYTES_MAX);
     let backends = Backends {
         snippets: snippets::startup::cached(snippets, cache, &mut background),
+        sweep: Arc::new(SqliteSweep::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
         totals: Arc::new(SqliteViewTotals::new(database.clone())),
         history: Arc::new(SqliteViewHistory::new(database.clone())),

@@ -3,10 +3,10 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use e2e::{Client, assert_explained, until_views, violated_fields, visible};
+use e2e::{Client, assert_explained, until_views, visible};
 use rpc::snippets::v1::{
-    CreateSnippetRequest, DeleteSnippetRequest, GetCallerRequest, GetSnippetRequest, GetSnippetResponse,
-    Snippet, SnippetView, Tier, UpdateSnippetRequest, Visibility,
+    DeleteSnippetRequest, GetCallerRequest, GetSnippetRequest, GetSnippetResponse, Snippet, SnippetView,
+    Tier, UpdateSnippetRequest, Visibility,
 };
 use stack::{Backends, Product};
 use tokio::sync::OnceCell;
@@ -334,37 +334,6 @@ async fn a_read_of_what_has_not_changed_has_no_body_and_is_a_view() {
     assert!(!changed.not_modified);
     assert_eq!(changed.snippet.unwrap().body, created.body);
     assert_eq!(until_views(&reader, &created.id, 2).await.unwrap(), 2);
-}
-
-#[tokio::test]
-async fn a_field_whose_time_has_not_come_is_refused_by_name() {
-    let owner = anonymous().await.as_new(Tier::Free).await.unwrap();
-    let created = owner.create(complete()).await.unwrap();
-    let later = [
-        (
-            "snippet.expire_time",
-            Snippet { expire_time: Some(prost_types::Timestamp::default()), ..complete() },
-        ),
-        ("snippet.ttl", Snippet { ttl: Some(prost_types::Duration::default()), ..complete() }),
-        ("snippet.max_views", Snippet { max_views: 1, ..complete() }),
-    ];
-    for (field, snippet) in later {
-        assert_not_served(owner.create(snippet.clone()).await.unwrap_err(), field);
-        let change = Snippet { id: created.id.clone(), ..snippet };
-        assert_not_served(owner.update(change.clone()).await.unwrap_err(), field);
-        let mask = field.trim_start_matches("snippet.");
-        assert_not_served(edit(&owner, change, &[mask]).await.unwrap_err(), field);
-    }
-    let request = CreateSnippetRequest { snippet: Some(complete()), request_id: "retry".into() };
-    assert_not_served(owner.snippets().create_snippet(request).await.unwrap_err(), "request_id");
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "what unwrap_err gives")]
-fn assert_not_served(status: Status, field: &str) {
-    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
-    assert_eq!(violated_fields(&status), [field]);
-    assert!(status.message().contains(field));
-    assert_explained(&status);
 }
 
 #[tokio::test]

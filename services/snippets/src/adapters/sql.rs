@@ -1,7 +1,7 @@
 //! What the two databases have in common.
 
 use crate::{
-    domain::{Tier, Violations, Visibility},
+    domain::{MaxViews, Tier, Violations, Visibility},
     ports::StoreError,
 };
 use sqlx::{Error, error::DatabaseError};
@@ -24,6 +24,12 @@ pub(super) fn to_visibility(number: i16) -> Result<Visibility, Error> {
         3 => Ok(Visibility::Private),
         _ => Err(corrupt(format!("unknown visibility {number}"))),
     }
+}
+
+/// The limit of views in a column that is null if there is none.
+pub(super) fn to_max_views(number: Option<i64>) -> Result<Option<MaxViews>, Error> {
+    let limit = number.map(|views| MaxViews::new(views).ok_or_else(|| corrupt("a limit of no views")));
+    limit.transpose()
 }
 
 /// The number of a tier, as in the proto.

@@ -4,7 +4,10 @@ mod pending;
 
 use crate::{
     domain::{Snippet, SnippetId, SnippetPatch, Version, Visibility},
-    ports::{CacheEntry, CacheError, ChangeError, InsertError, SnippetCache, SnippetStore, StoreError},
+    ports::{
+        CacheEntry, CacheError, ChangeError, CreateRequest, InsertError, Inserted, SnippetCache,
+        SnippetStore, StoreError,
+    },
 };
 use async_trait::async_trait;
 use chassis::LogGate;
@@ -27,7 +30,7 @@ const RETRY_BATCH: usize = 100;
 /// How long the last try takes at most.
 const LAST_TRY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A [`SnippetStore`] in front of another. Public and unlisted snippets are cached; every write is followed by a
+/// A [`SnippetStore`] in front of another. Public and unlisted snippets without a limit of views are cached; every write is followed by a
 /// versioned invalidation, so that the next read through any replica sees it.
 ///
 /// An invalidation that fails is kept and tried again until it succeeds, by [`run`](Self::run); until then
@@ -109,8 +112,10 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
     }
 
     async fn fill(&self, snippet: &Snippet, read_at: Instant) {
-        let private = snippet.metadata.visibility == Visibility::Private;
-        if private || read_at.elapsed() > FILL_AGE_MAX || self.pending.bypasses(&snippet.metadata.id) {
+        if !may_be_cached(snippet)
+            || read_at.elapsed() > FILL_AGE_MAX
+            || self.pending.bypasses(&snippet.metadata.id)
+        {
             return;
         }
         match self.cache.put(snippet).await {
@@ -135,8 +140,12 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
 
 #[async_trait]
 impl<S: SnippetStore, C: SnippetCache> SnippetStore for CachedSnippets<S, C> {
-    async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError> {
-        self.store.insert(snippet).await
+    async fn insert(
+        &self,
+        snippet: &Snippet,
+        request: Option<&CreateRequest>,
+    ) -> Result<Inserted, InsertError> {
+        self.store.insert(snippet, request).await
     }
 
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError> {
@@ -180,6 +189,16 @@ impl<S: SnippetStore, C: SnippetCache> SnippetStore for CachedSnippets<S, C> {
             Err(error) => Err(failed(write, error)),
         }
     }
+
+    async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError> {
+        self.store.claim_view(id, version).await
+    }
+}
+
+/// Whoever reads a copy has to ask nobody. That does not do where it depends on who reads, or each read is counted out.
+fn may_be_cached(snippet: &Snippet) -> bool {
+    let metadata = &snippet.metadata;
+    metadata.visibility != Visibility::Private && metadata.max_views.is_none()
 }
 
 /// Forgets a write that was certainly not applied. Any other stays unsettled.

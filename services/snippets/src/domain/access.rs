@@ -1,6 +1,7 @@
 //! Who may do what with a snippet.
 
 use super::{Caller, Snippet, Visibility};
+use chrono::{DateTime, Utc};
 
 /// What a caller wants to do with a snippet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,18 @@ pub enum Denial {
     Unauthenticated,
 }
 
-/// Gives the snippet to a caller that may do `action`; `found` is what the store has under the id.
+/// Gives the snippet to a caller that may do `action` at `now`; `found` is what the store has under the id.
 ///
-/// What a caller can't read is denied exactly as if it were missing.
-pub fn authorize(action: Action, found: Option<Snippet>, caller: &Caller) -> Result<Snippet, Denial> {
+/// What has expired, and what a caller can't read, is denied exactly as if it were missing.
+pub fn authorize(
+    action: Action,
+    found: Option<Snippet>,
+    caller: &Caller,
+    now: DateTime<Utc>,
+) -> Result<Snippet, Denial> {
     demand_account(action, caller)?;
-    let snippet = found.filter(|snippet| may_read(snippet, caller)).ok_or(Denial::NotFound)?;
+    let alive = found.filter(|snippet| !snippet.metadata.has_expired(now));
+    let snippet = alive.filter(|snippet| may_read(snippet, caller)).ok_or(Denial::NotFound)?;
     let allowed = match action {
         Action::Read => true,
         Action::Edit => snippet.metadata.is_owned_by(caller.account_id()),
@@ -90,6 +97,8 @@ mod tests {
             tags: Tags::default(),
             visibility,
             owner,
+            expire_time: None,
+            max_views: None,
         }
         .with_id(SnippetId::generate(), now())
     }
@@ -100,7 +109,7 @@ mod tests {
     fn check(name: &str, caller: &Caller, rows: [Row; 5]) {
         for (row, (found, expected)) in rows.into_iter().enumerate() {
             for (action, expected) in [Read, Edit, Delete, SeeStats].into_iter().zip(expected) {
-                let denied = authorize(action, found.clone(), caller).err();
+                let denied = authorize(action, found.clone(), caller, now()).err();
                 assert_eq!(denied, expected, "{name}, row {row}, {action:?}");
             }
         }
@@ -117,6 +126,16 @@ mod tests {
         ];
         let mut expected = expected.into_iter();
         snippets.map(|snippet| (snippet, expected.next().unwrap()))
+    }
+
+    #[test]
+    fn what_has_expired_is_missing_for_everybody() {
+        let mut expired = snippet(Visibility::Public, Some(OWNER));
+        let end = expired.metadata.create_time;
+        expired.metadata.expire_time = Some(end);
+        let read = |at| authorize(Read, Some(expired.clone()), &account(OWNER, Tier::Admin), at).err();
+        assert_eq!(read(end - chrono::TimeDelta::microseconds(1)), None);
+        assert_eq!(read(end), Some(NotFound));
     }
 
     #[test]

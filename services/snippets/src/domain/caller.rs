@@ -32,6 +32,14 @@ impl Caller {
         }
     }
 
+    /// As whom it is told from others: by its account, or else by its address.
+    pub fn subject(&self) -> String {
+        match &self.identity {
+            Identity::Account(account) => format!("account:{}", account.id),
+            Identity::Anonymous | Identity::BootstrapAdmin => format!("address:{}", self.address),
+        }
+    }
+
     /// Whether it sent no key.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.identity, Identity::Anonymous)

@@ -23,6 +23,11 @@ pub fn from_unix(seconds: i64, nanos: u32) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, nanos).filter(|_| has)
 }
 
+/// The last microsecond of the year 9999.
+pub(super) fn latest() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(YEARS_1_TO_9999.end() + 1) - TimeDelta::microseconds(1)
+}
+
 /// The first time of the year 1.
 pub(super) fn earliest() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(*YEARS_1_TO_9999.start())
@@ -38,6 +43,7 @@ mod tests {
         assert_eq!(text(-62_135_596_800, 0).unwrap(), "0001-01-01T00:00:00+00:00");
         assert_eq!(from_unix(-62_135_596_800, 0), Some(earliest()));
         assert_eq!(text(253_402_300_799, 999_999_999).unwrap(), "9999-12-31T23:59:59.999999999+00:00");
+        assert_eq!(latest().to_rfc3339(), "9999-12-31T23:59:59.999999+00:00");
         for (seconds, nanos) in [
             (-62_135_596_801, 999_999_999),
             (253_402_300_800, 0),

@@ -1,6 +1,6 @@
 //! A snippet, as it is made, kept and changed.
 
-use super::{AccountId, Body, Language, SnippetId, Tags, Title, Version, to_micros};
+use super::{AccountId, Body, Language, MaxViews, SnippetId, Tags, Title, Version, to_micros};
 use chrono::{DateTime, Utc};
 
 /// Who may read a snippet.
@@ -43,6 +43,10 @@ pub struct SnippetMetadata {
     pub create_time: DateTime<Utc>,
     /// When it was last edited, in whole microseconds.
     pub update_time: DateTime<Utc>,
+    /// When it ceases to exist, in whole microseconds; never, if there is none.
+    pub expire_time: Option<DateTime<Utc>>,
+    /// After how many views it ceases to exist. It does not change.
+    pub max_views: Option<MaxViews>,
     /// Which edit this is.
     pub version: Version,
 }
@@ -51,6 +55,11 @@ impl SnippetMetadata {
     /// Whether the account owns it.
     pub fn is_owned_by(&self, account: Option<AccountId>) -> bool {
         self.owner.is_some() && self.owner == account
+    }
+
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expire_time.is_some_and(|end| end <= now)
     }
 }
 
@@ -65,6 +74,7 @@ impl Snippet {
                 language: patch.language.unwrap_or(metadata.language),
                 tags: patch.tags.unwrap_or(metadata.tags),
                 visibility: patch.visibility.unwrap_or(metadata.visibility),
+                expire_time: patch.expire_time.unwrap_or(metadata.expire_time),
                 update_time: to_micros(now),
                 version: metadata.version.next(),
                 ..metadata
@@ -89,6 +99,10 @@ pub struct NewSnippet {
     pub visibility: Visibility,
     /// Who will own it.
     pub owner: Option<AccountId>,
+    /// When it will cease to exist, in whole microseconds.
+    pub expire_time: Option<DateTime<Utc>>,
+    /// After how many views it will.
+    pub max_views: Option<MaxViews>,
 }
 
 impl NewSnippet {
@@ -104,6 +118,8 @@ impl NewSnippet {
             owner: self.owner,
             create_time: now,
             update_time: now,
+            expire_time: self.expire_time,
+            max_views: self.max_views,
             version: Version::FIRST,
         };
         Snippet { metadata, body: self.body }
@@ -123,4 +139,6 @@ pub struct SnippetPatch {
     pub tags: Option<Tags>,
     /// The new visibility.
     pub visibility: Option<Visibility>,
+    /// The new end, which may be none.
+    pub expire_time: Option<Option<DateTime<Utc>>>,
 }

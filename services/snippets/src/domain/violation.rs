@@ -46,7 +46,7 @@ impl Violations {
     /// let tags = violations.check("snippet", Tags::parse(vec!["fine".into(), String::new()]));
     /// assert!(title.is_none() && tags.is_none());
     /// let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-    /// assert_eq!(fields, ["snippet.metadata.title", "snippet.metadata.tags[1]"]);
+    /// assert_eq!(fields, ["snippet.title", "snippet.tags[1]"]);
     /// ```
     pub fn check<T>(&mut self, parent: &str, parsed: Result<T, impl Into<Violations>>) -> Option<T> {
         match parsed {

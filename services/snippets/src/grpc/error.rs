@@ -21,8 +21,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum ApiError {
     #[error(transparent)]
     Invalid(#[from] Violations),
-    #[error("the field {0} is not supported yet")]
-    FieldUnimplemented(&'static str),
     #[error("the method is not served yet")]
     MethodUnimplemented,
     #[error(transparent)]
@@ -35,6 +33,8 @@ pub(crate) enum ApiError {
     KeyInvalid,
     #[error("only admins may")]
     AdminsOnly,
+    #[error("the request id was used for another snippet")]
+    RequestIdReused,
     #[error("the etag is stale")]
     StaleEtag,
     #[error("{subject} is over a limit")]
@@ -55,6 +55,7 @@ impl From<InsertError> for ApiError {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::IdTaken => Self::Bug("no free id was found"),
+            InsertError::RequestReused => Self::RequestIdReused,
             InsertError::Store(error) => error.into(),
         }
     }
@@ -119,7 +120,6 @@ fn public(error: ApiError) -> Error {
         ApiError::Invalid(violations) => Error::invalid_argument(
             violations.into_iter().map(|v| FieldViolation { field: v.field, description: v.description }),
         ),
-        ApiError::FieldUnimplemented(field) => Error::field_unimplemented(field),
         ApiError::MethodUnimplemented => Error::method_unimplemented(),
         ApiError::Denied(Denial::NotFound) => {
             Error::new(Code::NotFound, "SNIPPET_NOT_FOUND", "the snippet does not exist")
@@ -142,6 +142,11 @@ fn public(error: ApiError) -> Error {
         ApiError::StaleEtag => {
             Error::new(Code::Aborted, "ETAG_STALE", "the snippet was edited since; read it again and retry")
         }
+        ApiError::RequestIdReused => Error::new(
+            Code::AlreadyExists,
+            "REQUEST_ID_REUSED",
+            "the request_id was used for another snippet within 24 hours; take a new one",
+        ),
         ApiError::RateLimited { subject, denial } => Error::rate_limited(&quota(subject, denial)),
         ApiError::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
             Error::unavailable("STORE_UNAVAILABLE", "the store can't be reached; try again", RETRY_AFTER)

@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::error::ApiError;
 use crate::{
-    domain::{Caller, Identity},
+    domain::Caller,
     ports::{RateLimiter, WriteDecision},
 };
 
@@ -41,18 +41,11 @@ async fn check(limiter: &dyn RateLimiter, caller: Option<&Caller>) -> Result<(),
     let caller = caller.ok_or(ApiError::Bug("the call was not authenticated"))?;
     match limiter.check_write(caller).await {
         WriteDecision::Allowed => Ok(()),
-        WriteDecision::Denied(denial) => Err(ApiError::RateLimited { subject: subject(caller), denial }),
+        WriteDecision::Denied(denial) => Err(ApiError::RateLimited { subject: caller.subject(), denial }),
         WriteDecision::Unavailable { reason } => {
             fail_open(&reason);
             Ok(())
         }
-    }
-}
-
-fn subject(caller: &Caller) -> String {
-    match &caller.identity {
-        Identity::Account(account) => format!("account:{}", account.id),
-        Identity::Anonymous | Identity::BootstrapAdmin => format!("address:{}", caller.address),
     }
 }
 

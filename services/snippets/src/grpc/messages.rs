@@ -1,12 +1,12 @@
 //! Between the messages of the contract and the domain.
 
-use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
+use chrono::{DateTime, TimeDelta, Utc};
+use prost_types::{self as pb_types, Timestamp};
 use rpc::snippets::v1 as pb;
 
 use crate::domain::{
-    Account, AccountId, ApiKey, Body, Caller, Language, NewSnippet, SnippetMetadata, Tags, Tier, Title,
-    Violation, Violations, Visibility, from_unix,
+    self, Account, AccountId, ApiKey, Body, Caller, Language, MaxViews, NewSnippet, SnippetMetadata, Tags,
+    Tier, Title, Violation, Violations, Visibility, from_unix,
 };
 
 use super::error::ApiError;
@@ -22,6 +22,8 @@ pub(super) fn snippet(snippet: &SnippetMetadata, body: Option<&Body>, view_count
         visibility: visibility_message(snippet.visibility).into(),
         create_time: Some(timestamp(snippet.create_time)),
         update_time: Some(timestamp(snippet.update_time)),
+        expire_time: snippet.expire_time.map(timestamp),
+        max_views: snippet.max_views.map_or(0, |limit| limit.get().unsigned_abs()),
         view_count,
         etag: snippet.version.etag().into(),
         owner: snippet.owner.as_ref().map(AccountId::to_string).unwrap_or_default(),
@@ -29,10 +31,13 @@ pub(super) fn snippet(snippet: &SnippetMetadata, body: Option<&Body>, view_count
     }
 }
 
-/// Validates what a caller wants to create; reports everything that is wrong with it.
-pub(super) fn new_snippet(message: Option<pb::Snippet>, caller: &Caller) -> Result<NewSnippet, ApiError> {
+/// Validates what a caller wants to create at `now`; reports everything that is wrong with it.
+pub(super) fn new_snippet(
+    message: Option<pb::Snippet>,
+    caller: &Caller,
+    now: DateTime<Utc>,
+) -> Result<NewSnippet, ApiError> {
     let message = message.ok_or_else(|| Violation::new("snippet", "is required"))?;
-    refuse_unsupported(&message)?;
     let owner = caller.account_id();
     let mut violations = Violations::default();
     let title = violations.check("snippet", Title::parse(message.title));
@@ -40,31 +45,48 @@ pub(super) fn new_snippet(message: Option<pb::Snippet>, caller: &Caller) -> Resu
     let body = violations.check("snippet", Body::parse(message.body));
     let tags = violations.check("snippet", Tags::parse(message.tags));
     let visibility = violations.check("snippet", visibility(message.visibility));
+    let expire_time = violations.check("snippet", expiry(message.expire_time, message.ttl, now));
+    let max_views = violations.check("snippet", MaxViews::parse(message.max_views));
     if visibility == Some(Visibility::Private) && owner.is_none() {
         violations.push(Violation::new(
             "snippet.visibility",
             "PRIVATE needs an owner: create it with an account's key",
         ));
     }
-    match (title, language, body, tags, visibility) {
-        (Some(title), Some(language), Some(body), Some(tags), Some(visibility)) if violations.is_empty() => {
-            Ok(NewSnippet { title, language, body, tags, visibility, owner })
+    match (title, language, body, tags, visibility, expire_time, max_views) {
+        (
+            Some(title),
+            Some(language),
+            Some(body),
+            Some(tags),
+            Some(visibility),
+            Some(expire_time),
+            Some(max_views),
+        ) if violations.is_empty() => {
+            Ok(NewSnippet { title, language, body, tags, visibility, owner, expire_time, max_views })
         }
         _ => Err(violations.into()),
     }
 }
 
-/// Fields of the contract whose time has not come.
-pub(super) fn refuse_unsupported(message: &pb::Snippet) -> Result<(), ApiError> {
-    let set = [
-        ("snippet.expire_time", message.expire_time.is_some()),
-        ("snippet.ttl", message.ttl.is_some()),
-        ("snippet.max_views", message.max_views != 0),
-    ];
-    match set.into_iter().find(|(_, is_set)| *is_set) {
-        Some((field, _)) => Err(ApiError::FieldUnimplemented(field)),
-        None => Ok(()),
-    }
+/// When a snippet is to end.
+pub(super) fn expiry(
+    expire_time: Option<Timestamp>,
+    ttl: Option<pb_types::Duration>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Violation> {
+    let expire_time = expire_time.map(|at| time("expire_time", at)).transpose()?;
+    domain::expiry(expire_time, ttl.map(duration).transpose()?, now)
+}
+
+/// A duration of the contract: seconds and nanos of one sign, within 10,000 years.
+fn duration(ttl: pb_types::Duration) -> Result<TimeDelta, Violation> {
+    let of_one_sign = ttl.seconds == 0 || ttl.nanos == 0 || (ttl.seconds < 0) == (ttl.nanos < 0);
+    let is_valid = of_one_sign && ttl.nanos.unsigned_abs() < 1_000_000_000;
+    let seconds = TimeDelta::try_seconds(ttl.seconds).filter(|_| is_valid);
+    seconds.and_then(|seconds| seconds.checked_add(&TimeDelta::nanoseconds(ttl.nanos.into()))).ok_or_else(
+        || Violation::new("ttl", "must be a duration: seconds, and nanos of the same sign below 1000000000"),
+    )
 }
 
 pub(super) fn visibility(number: i32) -> Result<Visibility, Violation> {

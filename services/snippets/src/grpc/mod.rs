@@ -3,6 +3,7 @@
 mod accounts;
 mod authenticate;
 mod client_address;
+mod create_request;
 mod error;
 mod limit_writes;
 mod messages;

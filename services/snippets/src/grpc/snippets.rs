@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use rpc::snippets::v1 as pb;
 use rpc::snippets::v1::snippet_service_server::SnippetService;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate::caller, error::ApiError, messages, update_mask, view_stats};
+use super::{authenticate::caller, create_request, error::ApiError, messages, update_mask, view_stats};
 use crate::{
     domain::{
-        Action, NewSnippet, Snippet, SnippetId, Version, Violation, Violations, authorize, demand_account,
-        now,
+        Action, Caller, MaxViews, NewSnippet, Snippet, SnippetId, Version, Violation, Violations, authorize,
+        demand_account, now,
     },
-    ports::{InsertError, SnippetStore, ViewHistory, ViewSink},
+    ports::{CreateRequest, InsertError, Inserted, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -28,20 +29,31 @@ pub(super) struct Snippets {
 
 impl Snippets {
     async fn create(&self, request: Request<pb::CreateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
-        let caller = caller(&request)?;
-        let request = request.into_inner();
-        if !request.request_id.is_empty() {
-            return Err(ApiError::FieldUnimplemented("request_id"));
-        }
-        let snippet = self.insert(messages::new_snippet(request.snippet, &caller)?).await?;
-        Ok(messages::snippet(&snippet.metadata, Some(&snippet.body), 0))
+        let (caller, now) = (caller(&request)?, now());
+        let message = request.into_inner();
+        let request = create_request::parse(&message, &caller);
+        let new = messages::new_snippet(message.snippet, &caller, now);
+        let (request, new) = both(request, new)?;
+        let (snippet, views) = match self.insert(new, request.as_ref(), now).await? {
+            (snippet, Inserted::New) => (snippet, 0),
+            (_, Inserted::Before(id)) => {
+                let before = authorize(Action::Read, self.store.get(&id).await?, &caller, now)?;
+                (before, self.view_counts.get(&id).await)
+            }
+        };
+        Ok(messages::snippet(&snippet.metadata, Some(&snippet.body), views))
     }
 
-    async fn insert(&self, new: NewSnippet) -> Result<Snippet, ApiError> {
+    async fn insert(
+        &self,
+        new: NewSnippet,
+        request: Option<&CreateRequest>,
+        now: DateTime<Utc>,
+    ) -> Result<(Snippet, Inserted), ApiError> {
         for _ in 0..ID_TRIES {
-            let snippet = new.clone().with_id(SnippetId::generate(), now());
-            match self.store.insert(&snippet).await {
-                Ok(()) => return Ok(snippet),
+            let snippet = new.clone().with_id(SnippetId::generate(), now);
+            match self.store.insert(&snippet, request).await {
+                Ok(inserted) => return Ok((snippet, inserted)),
                 Err(InsertError::IdTaken) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -54,15 +66,29 @@ impl Snippets {
         let request = request.into_inner();
         let full = messages::wants_body(request.view).map_err(ApiError::from);
         let (id, full) = both(SnippetId::parse(&request.id), full)?;
-        let snippet = authorize(Action::Read, self.store.get(&id).await?, &caller)?;
+        let snippet = self.read(&id, full, &caller).await?;
         let view_count = self.view_counts.get(&id).await;
-        if full && !snippet.metadata.is_owned_by(caller.account_id()) {
-            self.views.record(&id);
-        }
         let not_modified = request.if_none_match == snippet.metadata.version.etag().as_str();
         let body = (full && !not_modified).then_some(&snippet.body);
         let snippet = messages::snippet(&snippet.metadata, body, view_count);
         Ok(pb::GetSnippetResponse { snippet: Some(snippet), not_modified })
+    }
+
+    /// What the caller may read. To read all of what is somebody else's is a view: it is counted, and one of those that are
+    /// left is taken.
+    async fn read(&self, id: &SnippetId, full: bool, caller: &Caller) -> Result<Snippet, ApiError> {
+        loop {
+            let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now())?;
+            let metadata = &snippet.metadata;
+            if !full || metadata.is_owned_by(caller.account_id()) {
+                return Ok(snippet);
+            }
+            // Where none could be taken there is none left, or it was edited meanwhile; the next look tells.
+            if metadata.max_views.is_none() || self.store.claim_view(id, metadata.version).await? {
+                self.views.record(id);
+                return Ok(snippet);
+            }
+        }
     }
 
     async fn update(&self, request: Request<pb::UpdateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
@@ -70,11 +96,14 @@ impl Snippets {
         demand_account(Action::Edit, &caller)?;
         let request = request.into_inner();
         let message = request.snippet.ok_or_else(|| Violation::new("snippet", "is required"))?;
-        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.metadata.id"));
-        let expected = expected(&message.etag);
-        let (id, patch) = both(id, update_mask::patch(message, request.update_mask))?;
-        authorize(Action::Edit, self.store.get(&id).await?, &caller)?;
-        let snippet = self.store.update(&id, &patch, expected, now()).await?;
+        let id = SnippetId::parse(&message.id).map_err(|violation| violation.at("snippet.id"));
+        let (expected, max_views, now) = (expected(&message.etag), message.max_views, now());
+        let (id, patch) = both(id, update_mask::patch(message, request.update_mask, now))?;
+        let before = authorize(Action::Edit, self.store.get(&id).await?, &caller, now)?;
+        if max_views != 0 && MaxViews::parse(max_views) != Ok(before.metadata.max_views) {
+            return Err(Violation::new("snippet.max_views", "can't be changed").into());
+        }
+        let snippet = self.store.update(&id, &patch, expected, now).await?;
         Ok(messages::snippet(&snippet.metadata, Some(&snippet.body), self.view_counts.get(&id).await))
     }
 
@@ -83,7 +112,7 @@ impl Snippets {
         demand_account(Action::Delete, &caller)?;
         let request = request.into_inner();
         let id = SnippetId::parse(&request.id)?;
-        authorize(Action::Delete, self.store.get(&id).await?, &caller)?;
+        authorize(Action::Delete, self.store.get(&id).await?, &caller, now())?;
         self.store.delete(&id, expected(&request.etag)).await?;
         self.views.forget(&id);
         Ok(())
@@ -98,7 +127,7 @@ impl Snippets {
         let request = request.into_inner();
         let range = view_stats::range(&request, now()).map_err(ApiError::from);
         let (id, range) = both(SnippetId::parse(&request.id), range)?;
-        authorize(Action::SeeStats, self.store.get(&id).await?, &caller)?;
+        authorize(Action::SeeStats, self.store.get(&id).await?, &caller, now())?;
         Ok(view_stats::response(&self.view_history.stats(&id, range).await?))
     }
 }

@@ -1,32 +1,33 @@
 //! Which fields an update changes.
 
+use chrono::{DateTime, Utc};
 use prost_types::FieldMask;
 use rpc::snippets::v1 as pb;
 
 use super::{error::ApiError, messages};
 use crate::domain::{Body, Language, SnippetPatch, Tags, Title, Violation, Violations};
 
-const MUTABLE: [&str; 5] = ["title", "language", "body", "tags", "visibility"];
-const FIXED: [&str; 6] = ["id", "create_time", "update_time", "view_count", "etag", "owner"];
-const LATER: [(&str, &str); 3] =
-    [("expire_time", "snippet.expire_time"), ("ttl", "snippet.ttl"), ("max_views", "snippet.max_views")];
+const MUTABLE: [&str; 7] = ["title", "language", "body", "tags", "visibility", "expire_time", "ttl"];
+const FIXED: [&str; 7] = ["id", "create_time", "update_time", "max_views", "view_count", "etag", "owner"];
 
-/// Validates an edit: the fields that the mask names or, without one, those that are set.
-pub(super) fn patch(message: pb::Snippet, mask: Option<FieldMask>) -> Result<SnippetPatch, ApiError> {
+/// Validates an edit at `now`: the fields that the mask names or, without one, those that are set.
+pub(super) fn patch(
+    message: pb::Snippet,
+    mask: Option<FieldMask>,
+    now: DateTime<Utc>,
+) -> Result<SnippetPatch, ApiError> {
     let fields = match mask.map(|mask| mask.paths) {
         Some(paths) if paths != ["*"] => masked(&paths)?,
-        mask => {
-            messages::refuse_unsupported(&message)?;
-            if mask.is_some() { MUTABLE.to_vec() } else { set_fields(&message) }
-        }
+        Some(_) => MUTABLE.to_vec(),
+        None => set_fields(&message),
     };
     if fields.is_empty() {
         return Err(Violation::new("update_mask", "must name a field, or a field must be set").into());
     }
-    parse(message, &fields)
+    parse(message, &fields, now)
 }
 
-fn parse(message: pb::Snippet, fields: &[&str]) -> Result<SnippetPatch, ApiError> {
+fn parse(message: pb::Snippet, fields: &[&str], now: DateTime<Utc>) -> Result<SnippetPatch, ApiError> {
     let names = |field| fields.contains(&field);
     let mut violations = Violations::default();
     let mut patch = SnippetPatch::default();
@@ -45,6 +46,15 @@ fn parse(message: pb::Snippet, fields: &[&str]) -> Result<SnippetPatch, ApiError
     if names("visibility") {
         patch.visibility = violations.check("snippet", messages::visibility(message.visibility));
     }
+    if names("expire_time") || names("ttl") {
+        // Either says it. A mask that names one of them does not mean the other.
+        let expire_time = message.expire_time.filter(|_| names("expire_time"));
+        let ttl = message.ttl.filter(|_| names("ttl"));
+        if !names("expire_time") && ttl.is_none() {
+            violations.push(Violation::new("snippet.ttl", "must be set, as update_mask names it"));
+        }
+        patch.expire_time = violations.check("snippet", messages::expiry(expire_time, ttl, now));
+    }
     violations.into_result()?;
     Ok(patch)
 }
@@ -53,9 +63,6 @@ fn masked(paths: &[String]) -> Result<Vec<&'static str>, ApiError> {
     let mut violations = Violations::default();
     let mut fields = Vec::new();
     for path in paths {
-        if let Some((_, field)) = LATER.iter().find(|(name, _)| name == path) {
-            return Err(ApiError::FieldUnimplemented(field));
-        }
         match MUTABLE.iter().find(|name| *name == path) {
             Some(field) => fields.push(*field),
             None => violations.push(Violation::new("update_mask", refusal(path))),
@@ -82,6 +89,8 @@ fn set_fields(message: &pb::Snippet) -> Vec<&'static str> {
         !message.body.is_empty(),
         !message.tags.is_empty(),
         message.visibility != 0,
+        message.expire_time.is_some(),
+        message.ttl.is_some(),
     ];
     MUTABLE.into_iter().zip(set).filter_map(|(field, set)| set.then_some(field)).collect()
 }
@@ -89,7 +98,7 @@ fn set_fields(message: &pb::Snippet) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Visibility;
+    use crate::domain::{Visibility, now};
 
     fn mask(paths: &[&str]) -> FieldMask {
         FieldMask { paths: paths.iter().map(ToString::to_string).collect() }
@@ -101,15 +110,18 @@ mod tests {
 
     #[test]
     fn without_a_mask_what_is_set_changes() {
-        let patch = patch(message(), None).unwrap();
+        let patch = patch(message(), None, now()).unwrap();
         assert!(patch.title.is_some() && patch.body.is_some());
         assert!(patch.language.is_none() && patch.tags.is_none() && patch.visibility.is_none());
     }
 
     #[test]
     fn a_mask_can_clear_a_field_and_a_star_replaces_all() {
-        assert_eq!(patch(message(), Some(mask(&["language"]))).unwrap().language.unwrap().as_str(), "");
-        let all = patch(message(), Some(mask(&["*"]))).unwrap();
+        assert_eq!(
+            patch(message(), Some(mask(&["language"])), now()).unwrap().language.unwrap().as_str(),
+            ""
+        );
+        let all = patch(message(), Some(mask(&["*"])), now()).unwrap();
         assert_eq!(all.visibility, Some(Visibility::Unlisted));
         assert!(all.tags.unwrap().is_empty());
     }
@@ -118,25 +130,36 @@ mod tests {
     fn what_cannot_be_changed_is_refused_by_name() {
         for (paths, word) in [
             (&["etag"][..], "can't be changed"),
+            (&["max_views"], "can't be changed"),
+            (&["ttl"], "must be set"),
             (&["bodies"], "no field"),
             (&["*", "title"], "must stand alone"),
             (&[], "must name a field"),
         ] {
-            let error = patch(message(), Some(mask(paths))).unwrap_err();
+            let error = patch(message(), Some(mask(paths)), now()).unwrap_err();
             assert!(
                 matches!(&error, ApiError::Invalid(v) if v.to_string().contains(word)),
                 "{paths:?}: {error}"
             );
         }
-        assert!(matches!(
-            patch(message(), Some(mask(&["ttl"]))),
-            Err(ApiError::FieldUnimplemented("snippet.ttl"))
-        ));
+    }
+
+    #[test]
+    fn an_end_is_set_by_either_field_and_taken_away_by_its_time() {
+        let (now, hour) = (now(), prost_types::Duration { seconds: 3600, nanos: 0 });
+        let ending = pb::Snippet { ttl: Some(hour), ..message() };
+        let end = Some(Some(now + chrono::TimeDelta::hours(1)));
+        assert_eq!(patch(ending.clone(), None, now).unwrap().expire_time, end);
+        assert_eq!(patch(ending.clone(), Some(mask(&["ttl"])), now).unwrap().expire_time, end);
+        assert_eq!(patch(ending.clone(), Some(mask(&["*"])), now).unwrap().expire_time, end);
+        assert_eq!(patch(ending.clone(), Some(mask(&["expire_time"])), now).unwrap().expire_time, Some(None));
+        assert_eq!(patch(message(), Some(mask(&["*"])), now).unwrap().expire_time, Some(None));
+        assert_eq!(patch(ending, Some(mask(&["title"])), now).unwrap().expire_time, None);
     }
 
     #[test]
     fn a_masked_field_is_validated() {
-        let error = patch(pb::Snippet::default(), Some(mask(&["body"]))).unwrap_err();
+        let error = patch(pb::Snippet::default(), Some(mask(&["body"])), now()).unwrap_err();
         assert!(matches!(&error, ApiError::Invalid(v) if v.iter().any(|v| v.field == "snippet.body")));
     }
 }

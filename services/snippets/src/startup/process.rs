@@ -11,7 +11,7 @@ use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
         postgres::{
-            self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresViewHistory,
+            self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresSweep, PostgresViewHistory,
             PostgresViewTotals,
         },
         ratelimit,
@@ -85,6 +85,7 @@ impl Dependencies {
         let snippets = PostgresSnippetStore::new(self.database.clone());
         let backends = Backends {
             snippets: cached(snippets, self.cache, &mut background),
+            sweep: Arc::new(PostgresSweep::new(self.database.clone())),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
             totals: Arc::new(PostgresViewTotals::new(self.database.clone())),
             history: Arc::new(PostgresViewHistory::new(self.database)),

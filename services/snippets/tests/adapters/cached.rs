@@ -13,7 +13,10 @@ use snippets::{
     },
     cached::CachedSnippets,
     domain::{Snippet, SnippetId, SnippetPatch, Title, Version, Visibility, now},
-    ports::{CacheEntry, ChangeError, InsertError, SnippetCache as _, SnippetStore, StoreError},
+    ports::{
+        CacheEntry, ChangeError, CreateRequest, InsertError, Inserted, SnippetCache as _, SnippetStore,
+        StoreError,
+    },
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -53,8 +56,12 @@ impl Gated {
 
 #[async_trait]
 impl SnippetStore for Gated {
-    async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError> {
-        self.store.insert(snippet).await
+    async fn insert(
+        &self,
+        snippet: &Snippet,
+        request: Option<&CreateRequest>,
+    ) -> Result<Inserted, InsertError> {
+        self.store.insert(snippet, request).await
     }
 
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError> {
@@ -73,6 +80,10 @@ impl SnippetStore for Gated {
 
     async fn delete(&self, id: &SnippetId, expected: Option<Version>) -> Result<Version, ChangeError> {
         self.pass(self.store.delete(id, expected).await).await
+    }
+
+    async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError> {
+        self.store.claim_view(id, version).await
     }
 }
 
@@ -129,7 +140,7 @@ async fn a_slow_reader_does_not_bring_an_old_copy_back() {
     let shared = shared().await;
     let writer = shared.replica();
     let first = sample::snippet();
-    writer.insert(&first).await.unwrap();
+    writer.insert(&first, None).await.unwrap();
 
     let (reader, store) = shared.gated_replica();
     let mut reads = JoinSet::new();
@@ -153,7 +164,7 @@ async fn a_slow_reader_does_not_bring_a_deleted_snippet_back() {
     let shared = shared().await;
     let writer = shared.replica();
     let snippet = sample::snippet();
-    writer.insert(&snippet).await.unwrap();
+    writer.insert(&snippet, None).await.unwrap();
 
     let (reader, store) = shared.gated_replica();
     let mut reads = JoinSet::new();
@@ -170,16 +181,21 @@ async fn a_slow_reader_does_not_bring_a_deleted_snippet_back() {
 }
 
 #[tokio::test]
-async fn private_snippets_are_not_cached_and_leave_the_cache_when_they_become_so() {
+async fn private_and_limited_snippets_are_not_cached_and_leave_the_cache_when_they_become_so() {
     let shared = shared().await;
     let replica = shared.replica();
     let private = sample::visible(Visibility::Private);
-    replica.insert(&private).await.unwrap();
+    replica.insert(&private, None).await.unwrap();
     assert_eq!(replica.get(&private.metadata.id).await.unwrap().as_ref(), Some(&private));
     assert_eq!(shared.cache.get(&private.metadata.id).await.unwrap(), CacheEntry::Miss);
 
+    let limited = sample::limited(3);
+    replica.insert(&limited, None).await.unwrap();
+    assert_eq!(replica.get(&limited.metadata.id).await.unwrap().as_ref(), Some(&limited));
+    assert_eq!(shared.cache.get(&limited.metadata.id).await.unwrap(), CacheEntry::Miss);
+
     let public = sample::snippet();
-    replica.insert(&public).await.unwrap();
+    replica.insert(&public, None).await.unwrap();
     replica.get(&public.metadata.id).await.unwrap();
     assert!(matches!(shared.cache.get(&public.metadata.id).await.unwrap(), CacheEntry::Hit(_)));
     let hide = SnippetPatch { visibility: Some(Visibility::Private), ..SnippetPatch::default() };
@@ -195,7 +211,7 @@ async fn the_second_read_is_served_with_postgres_stopped() {
     postgres::migrate(&database.url().into()).await.unwrap();
     let replica = Shared::over(database.url(), stack::shared().cache_redis_url()).replica();
     let snippet = sample::snippet();
-    replica.insert(&snippet).await.unwrap();
+    replica.insert(&snippet, None).await.unwrap();
     assert_eq!(replica.get(&snippet.metadata.id).await.unwrap().as_ref(), Some(&snippet));
     server.kill();
     // Not even a write that fails keeps the copy from being read.
@@ -210,7 +226,7 @@ async fn an_invalidation_that_failed_is_made_up_for() {
     let shared = Shared::new(server.url()).await;
     let (writer, other) = (Arc::new(shared.replica()), shared.replica());
     let first = sample::snippet();
-    writer.insert(&first).await.unwrap();
+    writer.insert(&first, None).await.unwrap();
     stack::eventually(WITHIN, async || Ok(shared.cache.check().await?)).await.unwrap();
     writer.get(&first.metadata.id).await.unwrap();
 
@@ -238,7 +254,7 @@ async fn a_writer_that_goes_away_before_the_invalidation_is_made_up_for() {
     let shared = shared().await;
     let other = shared.replica();
     let first = sample::snippet();
-    other.insert(&first).await.unwrap();
+    other.insert(&first, None).await.unwrap();
     other.get(&first.metadata.id).await.unwrap();
 
     let (writer, store) = shared.gated_replica();
@@ -290,6 +306,10 @@ mod snippet_store {
             a_delete_wants_the_version_it_was_told,
             of_concurrent_edits_of_one_version_one_succeeds,
             concurrent_unconditional_edits_all_count,
+            a_repeated_request_makes_nothing_new,
+            of_concurrent_requests_one_makes_its_snippet,
+            each_view_of_a_limit_is_taken_once,
+            what_is_burnt_is_gone,
         ]
     );
 }

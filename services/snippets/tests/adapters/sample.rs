@@ -1,9 +1,14 @@
 //! Things to store.
 
-use snippets::domain::{
-    Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, Body, DisplayName, Language, NewSnippet, Snippet,
-    SnippetId, Tags, Tier, Title, Version, Visibility, now,
+use chrono::{DateTime, Utc};
+use snippets::{
+    domain::{
+        Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, Body, DisplayName, Language, MaxViews, NewSnippet,
+        Snippet, SnippetId, Tags, Tier, Title, Version, Visibility, now,
+    },
+    ports::CreateRequest,
 };
+use uuid::Uuid;
 
 pub fn snippet() -> Snippet {
     NewSnippet {
@@ -13,6 +18,8 @@ pub fn snippet() -> Snippet {
         tags: Tags::parse(vec!["a".into(), "b\"c".into(), "{d}".into()]).unwrap(),
         visibility: Visibility::Public,
         owner: None,
+        expire_time: None,
+        max_views: None,
     }
     .with_id(SnippetId::generate(), now())
 }
@@ -21,6 +28,22 @@ pub fn visible(visibility: Visibility) -> Snippet {
     let mut snippet = snippet();
     snippet.metadata.visibility = visibility;
     snippet
+}
+
+pub fn limited(max_views: i64) -> Snippet {
+    let mut snippet = snippet();
+    snippet.metadata.max_views = MaxViews::new(max_views);
+    snippet
+}
+
+pub fn expiring(expire_time: DateTime<Utc>) -> Snippet {
+    let mut snippet = snippet();
+    snippet.metadata.expire_time = Some(expire_time);
+    snippet
+}
+
+pub fn create_request(caller: &str) -> CreateRequest {
+    CreateRequest { caller: caller.to_owned(), id: Uuid::now_v7(), payload_hash: [7; 32] }
 }
 
 pub fn snippet_of(owner: AccountId, visibility: Visibility) -> Snippet {

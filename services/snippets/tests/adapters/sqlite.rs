@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::sqlite::{
-        Database, SqliteAccountStore, SqliteSnippetStore, SqliteViewHistory, SqliteViewTotals,
+        Database, SqliteAccountStore, SqliteSnippetStore, SqliteSweep, SqliteViewHistory, SqliteViewTotals,
     },
     domain::Granularity,
-    ports::{AccountStore, SnippetStore, ViewHistory, ViewTotals},
+    ports::{AccountStore, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use sqlx::{
     AssertSqlSafe, Connection as _, SqliteConnection,
@@ -30,6 +30,7 @@ struct SqliteWorld {
     database: Database,
     snippets: SqliteSnippetStore,
     accounts: SqliteAccountStore,
+    sweep: SqliteSweep,
     totals: SqliteViewTotals,
     history: SqliteViewHistory,
 }
@@ -41,6 +42,7 @@ async fn world() -> SqliteWorld {
         data_dir,
         snippets: SqliteSnippetStore::new(database.clone()),
         accounts: SqliteAccountStore::new(database.clone()),
+        sweep: SqliteSweep::new(database.clone()),
         totals: SqliteViewTotals::new(database.clone()),
         history: SqliteViewHistory::new(database.clone()),
         database,
@@ -57,6 +59,10 @@ impl HasSnippets for SqliteWorld {
 impl World for SqliteWorld {
     fn accounts(&self) -> &dyn AccountStore {
         &self.accounts
+    }
+
+    fn sweep(&self) -> &dyn Sweep {
+        &self.sweep
     }
 
     fn totals(&self) -> &dyn ViewTotals {
@@ -108,7 +114,7 @@ stores_hold!(super::world);
 async fn what_was_stored_survives_opening_again() {
     let world = world().await;
     let snippet = sample::snippet();
-    world.snippets.insert(&snippet).await.unwrap();
+    world.snippets.insert(&snippet, None).await.unwrap();
     world.database.check().await.unwrap();
     world.database.close().await;
 
@@ -120,7 +126,7 @@ async fn what_was_stored_survives_opening_again() {
 async fn many_writers_wait_for_each_other() {
     let world = world().await;
     let snippets: Vec<_> = (0..50).map(|_| sample::snippet()).collect();
-    let inserts = snippets.iter().map(|snippet| world.snippets.insert(snippet));
+    let inserts = snippets.iter().map(|snippet| world.snippets.insert(snippet, None));
     for inserted in futures_util::future::join_all(inserts).await {
         inserted.unwrap();
     }

@@ -30,6 +30,10 @@ impl Database {
         self.0.close().await;
     }
 
+    pub(super) async fn begin(&self) -> Result<::database::Transaction, Error> {
+        self.0.begin().await
+    }
+
     pub(super) async fn fetch_optional(
         &self,
         query: Query<'_, Postgres, PgArguments>,

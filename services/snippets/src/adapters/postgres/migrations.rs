@@ -3,7 +3,10 @@ use secrecy::SecretString;
 
 const SCHEMA: Schema = Schema {
     name: "snippets",
-    migrations: Migrations(&[(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))]),
+    migrations: Migrations(&[
+        (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+        (2, "lifetimes", include_str!("../../../migrations/postgres/0002_lifetimes.sql")),
+    ]),
 };
 
 /// Brings the schema `snippets` up to date. Doing so twice, also at once, is the same as once.

@@ -4,6 +4,7 @@ mod accounts;
 mod database;
 mod migrations;
 mod snippets;
+mod sweep;
 mod view_history;
 mod views;
 
@@ -12,5 +13,6 @@ pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
 pub use migrations::migrate;
 pub use snippets::PostgresSnippetStore;
+pub use sweep::PostgresSweep;
 pub use view_history::PostgresViewHistory;
 pub use views::PostgresViewTotals;

@@ -7,7 +7,7 @@ use crate::{
     },
     ports::{CacheEntry, CacheError, Cause},
 };
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use prost::Message;
 use uuid::Uuid;
 
@@ -35,9 +35,11 @@ struct Copy {
     create_time_micros: i64,
     #[prost(int64, tag = "8")]
     update_time_micros: i64,
+    #[prost(int64, optional, tag = "9")]
+    expire_time_micros: Option<i64>,
 }
 
-/// The entry of a snippet, which is public or unlisted: others are never cached.
+/// The entry of a snippet, which is public or unlisted and has no limit of views: others are never cached.
 pub(super) fn copy(snippet: &Snippet) -> Vec<u8> {
     let copy = Copy {
         title: snippet.metadata.title.as_str().to_owned(),
@@ -48,6 +50,7 @@ pub(super) fn copy(snippet: &Snippet) -> Vec<u8> {
         owner: snippet.metadata.owner.map(|owner| owner.0.as_bytes().to_vec()),
         create_time_micros: snippet.metadata.create_time.timestamp_micros(),
         update_time_micros: snippet.metadata.update_time.timestamp_micros(),
+        expire_time_micros: snippet.metadata.expire_time.map(|time| time.timestamp_micros()),
     };
     let mut entry = header(COPY, snippet.metadata.version);
     entry.reserve_exact(copy.encoded_len());
@@ -90,13 +93,17 @@ fn snippet(id: SnippetId, version: Version, copy: Copy) -> Result<Snippet, Cache
         tags: parsed(Tags::parse(copy.tags))?,
         visibility: if copy.public { Visibility::Public } else { Visibility::Unlisted },
         owner: owner.map(AccountId),
-        create_time: DateTime::from_timestamp_micros(copy.create_time_micros)
-            .ok_or_else(|| corrupt("time"))?,
-        update_time: DateTime::from_timestamp_micros(copy.update_time_micros)
-            .ok_or_else(|| corrupt("time"))?,
+        create_time: time(copy.create_time_micros)?,
+        update_time: time(copy.update_time_micros)?,
+        expire_time: copy.expire_time_micros.map(time).transpose()?,
+        max_views: None,
         version,
     };
     Ok(Snippet { metadata, body: parsed(Body::parse(copy.body))? })
+}
+
+fn time(micros: i64) -> Result<DateTime<Utc>, CacheError> {
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| corrupt("time"))
 }
 
 fn parsed<T>(value: Result<T, impl Into<Violations>>) -> Result<T, CacheError> {
@@ -120,6 +127,8 @@ mod tests {
             tags: Tags::parse(vec!["one".into(), "two".into()]).unwrap(),
             visibility,
             owner,
+            expire_time: owner.map(|_| now()),
+            max_views: None,
         };
         let mut snippet = snippet.with_id(SnippetId::generate(), now());
         snippet.metadata.version = Version::new(42);

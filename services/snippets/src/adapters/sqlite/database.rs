@@ -5,7 +5,7 @@ use crate::ports::StoreError;
 use ::database::Migrations;
 use anyhow::Context as _;
 use sqlx::{
-    Error, Executor as _, Sqlite, SqlitePool,
+    Error, Executor as _, Sqlite, SqlitePool, Transaction,
     query::Query,
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
@@ -14,8 +14,10 @@ use sqlx::{
 };
 use std::{path::Path, time::Duration};
 
-const MIGRATIONS: Migrations =
-    Migrations(&[(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))]);
+const MIGRATIONS: Migrations = Migrations(&[
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "lifetimes", include_str!("../../../migrations/sqlite/0002_lifetimes.sql")),
+]);
 
 /// Readers never wait in WAL mode, and there is one writer at a time: a few connections are enough.
 const CONNECTIONS_MAX: u32 = 4;
@@ -63,6 +65,11 @@ impl Database {
     /// Closes the connections, waiting for what is under way.
     pub async fn close(&self) {
         self.0.close().await;
+    }
+
+    /// Immediate: a transaction that begins by reading can't wait for its turn to write.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        self.0.begin_with("BEGIN IMMEDIATE").await
     }
 
     pub(super) async fn fetch_optional(

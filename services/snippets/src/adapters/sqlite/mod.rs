@@ -4,11 +4,13 @@ mod accounts;
 mod database;
 mod row;
 mod snippets;
+mod sweep;
 mod view_history;
 mod views;
 
 pub use accounts::SqliteAccountStore;
 pub use database::Database;
 pub use snippets::SqliteSnippetStore;
+pub use sweep::SqliteSweep;
 pub use view_history::SqliteViewHistory;
 pub use views::SqliteViewTotals;

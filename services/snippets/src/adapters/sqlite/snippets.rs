@@ -5,36 +5,74 @@ use super::{
 };
 use crate::{
     domain::{
-        AccountId, Body, Language, Snippet, SnippetId, SnippetMetadata, SnippetPatch, Tags, Title, Version,
-        to_micros,
+        AccountId, Body, Language, MaxViews, Snippet, SnippetId, SnippetMetadata, SnippetPatch, Tags, Title,
+        Version, to_micros,
     },
-    ports::{ChangeError, InsertError, SnippetStore, StoreError},
+    ports::{
+        CREATE_REQUEST_LIFETIME, ChangeError, CreateRequest, InsertError, Inserted, SnippetStore, StoreError,
+    },
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Error, Row as _, sqlite::SqliteRow};
+use sqlx::{
+    Error, Row as _, Sqlite, Transaction,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
-const INSERT: &str = "insert into snippets
-    (id, title, language, body, tags, visibility, owner, create_time, update_time, version)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+macro_rules! columns {
+    () => {
+        "id, title, language, body, tags, visibility, owner, create_time, update_time, expire_time, max_views,
+        version"
+    };
+}
+/// Of a snippet that has a view left.
+macro_rules! alive {
+    () => {
+        "(max_views is null or claimed_views < max_views)"
+    };
+}
+const INSERT: &str = concat!(
+    "insert into snippets (",
+    columns!(),
+    ") values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     on conflict (id) do nothing
-    returning id";
-const GET: &str =
-    "select id, title, language, body, tags, visibility, owner, create_time, update_time, version
-    from snippets where id = ?1";
-const UPDATE: &str = "update snippets set
+    returning id"
+);
+const GET: &str = concat!("select ", columns!(), " from snippets where id = ?1 and ", alive!());
+const UPDATE: &str = concat!(
+    "update snippets set
         title = coalesce(?3, title),
         language = coalesce(?4, language),
         body = coalesce(?5, body),
         tags = coalesce(?6, tags),
         visibility = coalesce(?7, visibility),
-        update_time = ?8,
+        expire_time = case when ?8 then ?9 else expire_time end,
+        update_time = ?10,
         version = version + 1
-    where id = ?1 and version = coalesce(?2, version)
-    returning id, title, language, body, tags, visibility, owner, create_time, update_time, version";
+    where id = ?1 and version = coalesce(?2, version) and ",
+    alive!(),
+    " returning ",
+    columns!()
+);
 const DELETE: &str =
     "delete from snippets where id = ?1 and version = coalesce(?2, version) returning version";
-const EXISTS: &str = "select 1 from snippets where id = ?1";
+const EXISTS: &str = concat!("select 1 from snippets where id = ?1 and ", alive!());
+const CLAIM: &str = "update snippets set claimed_views = claimed_views + 1
+    where id = ?1 and version = ?2 and claimed_views < max_views
+    returning id";
+// One of long ago makes place.
+const CLAIM_REQUEST: &str =
+    "insert into create_requests as request (caller, request_id, payload_hash, snippet_id, create_time)
+    values (?1, ?2, ?3, ?4, ?5)
+    on conflict (caller, request_id) do update set
+        payload_hash = excluded.payload_hash,
+        snippet_id = excluded.snippet_id,
+        create_time = excluded.create_time
+    where request.create_time <= ?6
+    returning request_id";
+const FIND_REQUEST: &str = "select payload_hash, snippet_id from create_requests
+    where caller = ?1 and request_id = ?2";
 
 /// Snippets in the table `snippets`.
 #[derive(Debug, Clone)]
@@ -57,24 +95,33 @@ impl SqliteSnippetStore {
             Err(error) => ChangeError::Store(store_error(error)),
         }
     }
+
+    async fn insert_once(&self, snippet: &Snippet, request: &CreateRequest) -> Result<Inserted, InsertError> {
+        let mut transaction = self.0.begin().await.map_err(store_error)?;
+        if let Some(before) = made_before(&mut transaction, snippet, request).await? {
+            return Ok(Inserted::Before(before));
+        }
+        let inserted = insert(snippet).fetch_all(&mut *transaction).await.map_err(store_error)?;
+        if inserted.is_empty() {
+            return Err(InsertError::IdTaken);
+        }
+        transaction.commit().await.map_err(store_error)?;
+        Ok(Inserted::New)
+    }
 }
 
 #[async_trait]
 impl SnippetStore for SqliteSnippetStore {
-    async fn insert(&self, snippet: &Snippet) -> Result<(), InsertError> {
-        let query = sqlx::query(INSERT)
-            .bind(snippet.metadata.id.to_string())
-            .bind(snippet.metadata.title.as_str().to_owned())
-            .bind(snippet.metadata.language.as_str().to_owned())
-            .bind(snippet.body.as_str().to_owned())
-            .bind(json(&snippet.metadata.tags))
-            .bind(sql::from_visibility(snippet.metadata.visibility))
-            .bind(snippet.metadata.owner.map(|owner| owner.to_string()))
-            .bind(snippet.metadata.create_time.timestamp_micros())
-            .bind(snippet.metadata.update_time.timestamp_micros())
-            .bind(snippet.metadata.version.get());
-        let inserted = self.0.fetch_optional(query).await.map_err(store_error)?;
-        inserted.map(drop).ok_or(InsertError::IdTaken)
+    async fn insert(
+        &self,
+        snippet: &Snippet,
+        request: Option<&CreateRequest>,
+    ) -> Result<Inserted, InsertError> {
+        if let Some(request) = request {
+            return self.insert_once(snippet, request).await;
+        }
+        let inserted = self.0.fetch_optional(insert(snippet)).await.map_err(store_error)?;
+        inserted.map(|_| Inserted::New).ok_or(InsertError::IdTaken)
     }
 
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError> {
@@ -97,6 +144,8 @@ impl SnippetStore for SqliteSnippetStore {
             .bind(patch.body.as_ref().map(|body| body.as_str().to_owned()))
             .bind(patch.tags.as_ref().map(json))
             .bind(patch.visibility.map(sql::from_visibility))
+            .bind(patch.expire_time.is_some())
+            .bind(patch.expire_time.flatten().map(|time| time.timestamp_micros()))
             .bind(to_micros(now).timestamp_micros());
         match self.0.fetch_optional(query).await.map_err(store_error)? {
             Some(row) => Ok(to_snippet(&row).map_err(store_error)?),
@@ -111,6 +160,56 @@ impl SnippetStore for SqliteSnippetStore {
             None => Err(self.refusal(id, expected).await),
         }
     }
+
+    async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError> {
+        let query = sqlx::query(CLAIM).bind(id.to_string()).bind(version.get());
+        self.0.fetch_optional(query).await.map(|row| row.is_some()).map_err(store_error)
+    }
+}
+
+fn insert(snippet: &Snippet) -> Query<'static, Sqlite, SqliteArguments> {
+    let Snippet { metadata, body } = snippet;
+    sqlx::query(INSERT)
+        .bind(metadata.id.to_string())
+        .bind(metadata.title.as_str().to_owned())
+        .bind(metadata.language.as_str().to_owned())
+        .bind(body.as_str().to_owned())
+        .bind(json(&metadata.tags))
+        .bind(sql::from_visibility(metadata.visibility))
+        .bind(metadata.owner.map(|owner| owner.to_string()))
+        .bind(metadata.create_time.timestamp_micros())
+        .bind(metadata.update_time.timestamp_micros())
+        .bind(metadata.expire_time.map(|time| time.timestamp_micros()))
+        .bind(metadata.max_views.map(MaxViews::get))
+        .bind(metadata.version.get())
+}
+
+/// Notes that the request makes this snippet, unless it has made one before.
+async fn made_before(
+    transaction: &mut Transaction<'static, Sqlite>,
+    snippet: &Snippet,
+    request: &CreateRequest,
+) -> Result<Option<SnippetId>, InsertError> {
+    let create_time = snippet.metadata.create_time;
+    let claim = sqlx::query(CLAIM_REQUEST)
+        .bind(request.caller.clone())
+        .bind(request.id.to_string())
+        .bind(request.payload_hash.to_vec())
+        .bind(snippet.metadata.id.to_string())
+        .bind(create_time.timestamp_micros())
+        .bind((create_time - CREATE_REQUEST_LIFETIME).timestamp_micros());
+    if !claim.fetch_all(&mut **transaction).await.map_err(store_error)?.is_empty() {
+        return Ok(None);
+    }
+    let find = sqlx::query(FIND_REQUEST).bind(request.caller.clone()).bind(request.id.to_string());
+    let found = find.fetch_all(&mut **transaction).await.map_err(store_error)?;
+    let row = found.first().ok_or_else(|| store_error(Error::RowNotFound))?;
+    let payload_hash: &[u8] = row.try_get("payload_hash").map_err(store_error)?;
+    if payload_hash != request.payload_hash {
+        return Err(InsertError::RequestReused);
+    }
+    let id = row.try_get("snippet_id").and_then(|id| parsed(SnippetId::parse(id)));
+    Ok(Some(id.map_err(store_error)?))
 }
 
 fn json(tags: &Tags) -> String {
@@ -128,6 +227,8 @@ fn to_snippet(row: &SqliteRow) -> Result<Snippet, Error> {
         owner: row.try_get::<Option<&str>, _>("owner")?.map(|id| parsed(AccountId::parse(id))).transpose()?,
         create_time: row::time(row, "create_time")?,
         update_time: row::time(row, "update_time")?,
+        expire_time: row::optional_time(row, "expire_time")?,
+        max_views: sql::to_max_views(row.try_get("max_views")?)?,
         version: Version::new(row.try_get("version")?),
     };
     Ok(Snippet { metadata, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })

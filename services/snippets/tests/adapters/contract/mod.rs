@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod cache;
 pub mod snippets;
+pub mod sweep;
 pub mod view_history;
 pub mod views;
 
@@ -39,6 +40,22 @@ macro_rules! stores_hold {
                     a_delete_wants_the_version_it_was_told,
                     of_concurrent_edits_of_one_version_one_succeeds,
                     concurrent_unconditional_edits_all_count,
+                    a_repeated_request_makes_nothing_new,
+                    a_request_whose_id_was_taken_may_try_another,
+                    of_concurrent_requests_one_makes_its_snippet,
+                    each_view_of_a_limit_is_taken_once,
+                    what_is_burnt_is_gone,
+                ]
+            );
+        }
+        mod sweep {
+            crate::contract::holds!(
+                crate::contract::sweep,
+                $world,
+                [
+                    removes_what_has_expired_in_bounded_steps,
+                    removes_what_has_no_view_left,
+                    forgets_old_requests,
                 ]
             );
         }
@@ -104,7 +121,7 @@ pub(crate) use cache_holds;
 
 use ::snippets::{
     domain::Granularity,
-    ports::{AccountStore, SnippetStore, ViewHistory, ViewTotals},
+    ports::{AccountStore, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -118,6 +135,7 @@ pub trait HasSnippets: Send + Sync {
 #[async_trait]
 pub trait World: HasSnippets {
     fn accounts(&self) -> &dyn AccountStore;
+    fn sweep(&self) -> &dyn Sweep;
     fn totals(&self) -> &dyn ViewTotals;
     fn history(&self) -> &dyn ViewHistory;
     /// Makes the counter worker's tables, as its migrations do.

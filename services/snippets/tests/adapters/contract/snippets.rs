@@ -1,9 +1,10 @@
 use super::{HasSnippets, World};
 use crate::sample;
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use snippets::{
     domain::{Body, Language, Snippet, SnippetId, SnippetPatch, Tags, Tier, Title, Version, Visibility, now},
-    ports::{ChangeError, InsertError},
+    ports::{ChangeError, CreateRequest, InsertError, Inserted},
 };
 use std::collections::HashSet;
 
@@ -11,9 +12,9 @@ pub async fn reads_back_what_was_inserted(world: &impl HasSnippets) {
     let mut bare = sample::snippet();
     (bare.metadata.title, bare.metadata.language, bare.metadata.tags) = <(Title, Language, Tags)>::default();
     bare.body = Body::parse("x".repeat(1 << 20)).unwrap();
-    let snippets = [sample::snippet(), bare];
+    let snippets = [sample::snippet(), bare, sample::limited(i64::MAX), sample::expiring(now())];
     for snippet in &snippets {
-        world.snippets().insert(snippet).await.unwrap();
+        world.snippets().insert(snippet, None).await.unwrap();
     }
     for snippet in snippets {
         assert_eq!(world.snippets().get(&snippet.metadata.id).await.unwrap(), Some(snippet));
@@ -25,16 +26,16 @@ pub async fn keeps_owners_and_every_visibility(world: &impl World) {
     world.accounts().create_account(&account).await.unwrap();
     for visibility in [Visibility::Public, Visibility::Unlisted, Visibility::Private] {
         let snippet = sample::snippet_of(account.id, visibility);
-        world.snippets().insert(&snippet).await.unwrap();
+        world.snippets().insert(&snippet, None).await.unwrap();
         assert_eq!(world.snippets().get(&snippet.metadata.id).await.unwrap(), Some(snippet));
     }
 }
 
 pub async fn takes_an_id_once(world: &impl HasSnippets) {
     let first = sample::snippet();
-    world.snippets().insert(&first).await.unwrap();
+    world.snippets().insert(&first, None).await.unwrap();
     let second = Snippet { body: Body::parse("other").unwrap(), ..first.clone() };
-    assert!(matches!(world.snippets().insert(&second).await, Err(InsertError::IdTaken)));
+    assert!(matches!(world.snippets().insert(&second, None).await, Err(InsertError::IdTaken)));
     assert_eq!(world.snippets().get(&first.metadata.id).await.unwrap(), Some(first));
 }
 
@@ -51,7 +52,7 @@ pub async fn knows_nothing_of_other_ids(world: &impl HasSnippets) {
 
 pub async fn an_update_changes_what_the_patch_names(world: &impl HasSnippets) {
     let before = sample::snippet();
-    world.snippets().insert(&before).await.unwrap();
+    world.snippets().insert(&before, None).await.unwrap();
     let later = before.metadata.update_time + TimeDelta::seconds(5);
     let patches = [
         SnippetPatch { title: Some(Title::parse("new").unwrap()), ..SnippetPatch::default() },
@@ -59,6 +60,8 @@ pub async fn an_update_changes_what_the_patch_names(world: &impl HasSnippets) {
         SnippetPatch { body: Some(Body::parse("new").unwrap()), ..SnippetPatch::default() },
         SnippetPatch { tags: Some(Tags::default()), ..SnippetPatch::default() },
         SnippetPatch { visibility: Some(Visibility::Private), ..SnippetPatch::default() },
+        SnippetPatch { expire_time: Some(Some(later)), ..SnippetPatch::default() },
+        SnippetPatch { expire_time: Some(None), ..SnippetPatch::default() },
         SnippetPatch::default(),
     ];
     let mut expected = before;
@@ -68,18 +71,19 @@ pub async fn an_update_changes_what_the_patch_names(world: &impl HasSnippets) {
         assert_eq!(updated, expected);
         assert_eq!(world.snippets().get(&expected.metadata.id).await.unwrap().as_ref(), Some(&expected));
     }
-    assert_eq!(expected.metadata.version, Version::new(7));
+    assert_eq!(expected.metadata.version, Version::new(9));
 }
 
 pub async fn an_update_replaces_everything_when_told_to(world: &impl HasSnippets) {
     let before = sample::snippet();
-    world.snippets().insert(&before).await.unwrap();
+    world.snippets().insert(&before, None).await.unwrap();
     let patch = SnippetPatch {
         title: Some(Title::default()),
         language: Some(Language::parse("python").unwrap()),
         body: Some(Body::parse("pass").unwrap()),
         tags: Some(Tags::parse(vec!["z".into()]).unwrap()),
         visibility: Some(Visibility::Unlisted),
+        expire_time: Some(Some(now() + TimeDelta::hours(1))),
     };
     let later = now();
     let updated =
@@ -89,7 +93,7 @@ pub async fn an_update_replaces_everything_when_told_to(world: &impl HasSnippets
 
 pub async fn an_update_wants_the_version_it_was_told(world: &impl HasSnippets) {
     let before = sample::snippet();
-    world.snippets().insert(&before).await.unwrap();
+    world.snippets().insert(&before, None).await.unwrap();
     let (store, patch) = (world.snippets(), SnippetPatch::default());
     for stale in [0, 2, i64::MAX] {
         let updated = store.update(&before.metadata.id, &patch, Some(Version::new(stale)), now()).await;
@@ -103,7 +107,7 @@ pub async fn an_update_wants_the_version_it_was_told(world: &impl HasSnippets) {
 
 pub async fn deletes_once(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
-    store.insert(&snippet).await.unwrap();
+    store.insert(&snippet, None).await.unwrap();
     store.update(&snippet.metadata.id, &SnippetPatch::default(), None, now()).await.unwrap();
     assert_eq!(store.delete(&snippet.metadata.id, None).await.unwrap(), Version::new(2));
     assert_eq!(store.get(&snippet.metadata.id).await.unwrap(), None);
@@ -112,7 +116,7 @@ pub async fn deletes_once(world: &impl HasSnippets) {
 
 pub async fn a_delete_wants_the_version_it_was_told(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
-    store.insert(&snippet).await.unwrap();
+    store.insert(&snippet, None).await.unwrap();
     let stale = store.delete(&snippet.metadata.id, Some(Version::new(2))).await;
     assert!(matches!(stale, Err(ChangeError::VersionMismatch)), "{stale:?}");
     assert_eq!(store.delete(&snippet.metadata.id, Some(Version::FIRST)).await.unwrap(), Version::FIRST);
@@ -120,7 +124,7 @@ pub async fn a_delete_wants_the_version_it_was_told(world: &impl HasSnippets) {
 
 pub async fn of_concurrent_edits_of_one_version_one_succeeds(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
-    store.insert(&snippet).await.unwrap();
+    store.insert(&snippet, None).await.unwrap();
     let edit = async || {
         store.update(&snippet.metadata.id, &SnippetPatch::default(), Some(Version::FIRST), now()).await
     };
@@ -133,7 +137,7 @@ pub async fn of_concurrent_edits_of_one_version_one_succeeds(world: &impl HasSni
 
 pub async fn concurrent_unconditional_edits_all_count(world: &impl HasSnippets) {
     let (store, snippet) = (world.snippets(), sample::snippet());
-    store.insert(&snippet).await.unwrap();
+    store.insert(&snippet, None).await.unwrap();
     let edit = async || {
         store
             .update(&snippet.metadata.id, &SnippetPatch::default(), None, now())
@@ -145,4 +149,73 @@ pub async fn concurrent_unconditional_edits_all_count(world: &impl HasSnippets) 
     let (a, b, c, d) = tokio::join!(edit(), edit(), edit(), edit());
     let versions: HashSet<_> = [a, b, c, d].map(Version::get).into();
     assert_eq!(versions, HashSet::from([2, 3, 4, 5]));
+}
+
+pub async fn a_repeated_request_makes_nothing_new(world: &impl HasSnippets) {
+    let store = world.snippets();
+    let (first, request) = (sample::snippet(), sample::create_request("a"));
+    assert_eq!(store.insert(&first, Some(&request)).await.unwrap(), Inserted::New);
+
+    let again = sample::snippet();
+    let before = Inserted::Before(first.metadata.id);
+    assert_eq!(store.insert(&again, Some(&request)).await.unwrap(), before);
+    assert_eq!(store.get(&again.metadata.id).await.unwrap(), None);
+    let other_payload = CreateRequest { payload_hash: [8; 32], ..request.clone() };
+    let refused = store.insert(&again, Some(&other_payload)).await;
+    assert!(matches!(refused, Err(InsertError::RequestReused)), "{refused:?}");
+
+    // Somebody else's request is another one, and so is one of another day.
+    let others = CreateRequest { caller: "b".into(), ..request.clone() };
+    assert_eq!(store.insert(&again, Some(&others)).await.unwrap(), Inserted::New);
+    let mut next_day = sample::snippet();
+    next_day.metadata.create_time = first.metadata.create_time + TimeDelta::days(1);
+    assert_eq!(store.insert(&next_day, Some(&other_payload)).await.unwrap(), Inserted::New);
+    assert_eq!(
+        store.insert(&next_day, Some(&other_payload)).await.unwrap(),
+        Inserted::Before(next_day.metadata.id)
+    );
+}
+
+pub async fn a_request_whose_id_was_taken_may_try_another(world: &impl HasSnippets) {
+    let (store, taken, request) = (world.snippets(), sample::snippet(), sample::create_request("a"));
+    store.insert(&taken, None).await.unwrap();
+    let refused = store.insert(&taken, Some(&request)).await;
+    assert!(matches!(refused, Err(InsertError::IdTaken)), "{refused:?}");
+    assert_eq!(store.insert(&sample::snippet(), Some(&request)).await.unwrap(), Inserted::New);
+}
+
+pub async fn of_concurrent_requests_one_makes_its_snippet(world: &impl HasSnippets) {
+    let (store, request) = (world.snippets(), sample::create_request("a"));
+    let snippets = [(); 8].map(|()| sample::snippet());
+    let inserted = join_all(snippets.iter().map(|snippet| store.insert(snippet, Some(&request)))).await;
+    let inserted: Vec<_> = inserted.into_iter().map(Result::unwrap).collect();
+    let winner = inserted.iter().position(|inserted| *inserted == Inserted::New).unwrap();
+    let before = Inserted::Before(snippets[winner].metadata.id);
+    assert_eq!(inserted.iter().filter(|inserted| **inserted == before).count(), 7, "{inserted:?}");
+}
+
+pub async fn each_view_of_a_limit_is_taken_once(world: &impl HasSnippets) {
+    let (store, snippet) = (world.snippets(), sample::limited(7));
+    let id = snippet.metadata.id;
+    store.insert(&snippet, None).await.unwrap();
+    assert!(!store.claim_view(&id, Version::new(2)).await.unwrap(), "not of a version that it does not have");
+    let claims = join_all((0..20).map(|_| store.claim_view(&id, Version::FIRST))).await;
+    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 7);
+
+    let unlimited = sample::snippet();
+    store.insert(&unlimited, None).await.unwrap();
+    assert!(!store.claim_view(&unlimited.metadata.id, Version::FIRST).await.unwrap());
+}
+
+pub async fn what_is_burnt_is_gone(world: &impl HasSnippets) {
+    let (store, snippet) = (world.snippets(), sample::limited(1));
+    let id = snippet.metadata.id;
+    store.insert(&snippet, None).await.unwrap();
+    assert_eq!(store.get(&id).await.unwrap(), Some(snippet));
+    assert!(store.claim_view(&id, Version::FIRST).await.unwrap());
+    assert_eq!(store.get(&id).await.unwrap(), None);
+    for expected in [None, Some(Version::FIRST)] {
+        let updated = store.update(&id, &SnippetPatch::default(), expected, now()).await;
+        assert!(matches!(updated, Err(ChangeError::NotFound)), "{updated:?}");
+    }
 }
