@@ -1,8 +1,8 @@
 //! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
 
 use crate::domain::{
-    Account, AccountId, ApiKey, ApiKeyId, Caller, KeyHash, Snippet, SnippetId, SnippetPatch, StatsRange,
-    Version, ViewStats,
+    Account, AccountId, ApiKey, ApiKeyId, Body, Caller, KeyHash, Snippet, SnippetId, SnippetMetadata,
+    SnippetPatch, StatsRange, Version, ViewStats,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -78,6 +78,15 @@ pub enum Inserted {
     Before(SnippetId),
 }
 
+/// One of several snippets that were read at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What is known of it.
+    pub metadata: SnippetMetadata,
+    /// The text itself, unless there was no room for it.
+    pub body: Option<Body>,
+}
+
 /// Keeps snippets.
 #[async_trait]
 pub trait SnippetStore: Send + Sync + 'static {
@@ -91,6 +100,10 @@ pub trait SnippetStore: Send + Sync + 'static {
 
     /// The snippet with this id, if there is one that has a view left. Whether its time is over is the caller's to check.
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError>;
+
+    /// Those of these snippets that there are, in any order, with as many bodies as have `body_bytes_max` bytes together. One
+    /// comes without its body only if the bodies of all of them have more.
+    async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError>;
 
     /// Edits a snippet and returns it as it then is, one version on. With `expected`, only if it still has
     /// that version: comparing and changing are one step.

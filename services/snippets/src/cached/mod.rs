@@ -1,11 +1,12 @@
 //! Cache-aside: a store that answers from a cache where it can.
 
+mod many;
 mod pending;
 
 use crate::{
     domain::{Snippet, SnippetId, SnippetPatch, Version, Visibility},
     ports::{
-        CacheEntry, CacheError, ChangeError, CreateRequest, InsertError, Inserted, SnippetCache,
+        CacheEntry, CacheError, ChangeError, CreateRequest, Found, InsertError, Inserted, SnippetCache,
         SnippetStore, StoreError,
     },
 };
@@ -159,6 +160,10 @@ impl<S: SnippetStore, C: SnippetCache> SnippetStore for CachedSnippets<S, C> {
             self.fill(snippet, read_at).await;
         }
         Ok(found)
+    }
+
+    async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError> {
+        self.find_many(ids, body_bytes_max).await
     }
 
     async fn update(

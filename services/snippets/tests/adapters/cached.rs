@@ -14,8 +14,8 @@ use snippets::{
     cached::CachedSnippets,
     domain::{Snippet, SnippetId, SnippetPatch, Title, Version, Visibility, now},
     ports::{
-        CacheEntry, ChangeError, CreateRequest, InsertError, Inserted, SnippetCache as _, SnippetStore,
-        StoreError,
+        CacheEntry, ChangeError, CreateRequest, Found, InsertError, Inserted, SnippetCache as _,
+        SnippetStore, StoreError,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -66,6 +66,10 @@ impl SnippetStore for Gated {
 
     async fn get(&self, id: &SnippetId) -> Result<Option<Snippet>, StoreError> {
         self.pass(self.store.get(id).await).await
+    }
+
+    async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError> {
+        self.pass(self.store.get_many(ids, body_bytes_max).await).await
     }
 
     async fn update(
@@ -205,6 +209,29 @@ async fn private_and_limited_snippets_are_not_cached_and_leave_the_cache_when_th
 }
 
 #[tokio::test]
+async fn of_many_the_store_is_asked_once_for_those_that_are_not_cached() {
+    let shared = shared().await;
+    let store = Gated::open(shared.store.clone());
+    let replica = CachedSnippets::new(store.clone(), shared.cache.clone());
+    let snippets: Vec<_> = (0..50).map(|_| sample::snippet()).collect();
+    for snippet in &snippets {
+        replica.insert(snippet, None).await.unwrap();
+    }
+    let ids: Vec<_> = snippets.iter().map(|snippet| snippet.metadata.id).collect();
+    replica.get(&ids[0]).await.unwrap();
+    // The body of one is cached, of the others none were read: nothing to be cached.
+    for expected in [2, 3] {
+        assert_eq!(replica.get_many(&ids, 0).await.unwrap().len(), 50);
+        assert_eq!(store.arrived.available_permits(), expected);
+    }
+    for _ in 0..3 {
+        let found = replica.get_many(&ids, usize::MAX).await.unwrap();
+        assert_eq!(found.iter().filter(|found| found.body.is_some()).count(), 50);
+        assert_eq!(store.arrived.available_permits(), 4);
+    }
+}
+
+#[tokio::test]
 async fn the_second_read_is_served_with_postgres_stopped() {
     let server = stack::Postgres::start().await.unwrap();
     let database = server.database().await.unwrap();
@@ -299,6 +326,8 @@ mod snippet_store {
             reads_back_what_was_inserted,
             takes_an_id_once,
             knows_nothing_of_other_ids,
+            reads_many_at_once,
+            reads_bodies_while_there_is_room,
             an_update_changes_what_the_patch_names,
             an_update_replaces_everything_when_told_to,
             an_update_wants_the_version_it_was_told,

@@ -8,7 +8,8 @@ use crate::{
         Version, to_micros,
     },
     ports::{
-        CREATE_REQUEST_LIFETIME, ChangeError, CreateRequest, InsertError, Inserted, SnippetStore, StoreError,
+        CREATE_REQUEST_LIFETIME, ChangeError, CreateRequest, Found, InsertError, Inserted, SnippetStore,
+        StoreError,
     },
 };
 use ::database::Transaction;
@@ -20,10 +21,14 @@ use sqlx::{
     query::Query,
 };
 
+macro_rules! metadata {
+    () => {
+        "id, title, language, tags, visibility, owner, create_time, update_time, expire_time, max_views, version"
+    };
+}
 macro_rules! columns {
     () => {
-        "id, title, language, body, tags, visibility, owner, create_time, update_time, expire_time, max_views,
-        version"
+        concat!(metadata!(), ", body")
     };
 }
 /// Of a snippet that has a view left.
@@ -40,6 +45,19 @@ const INSERT: &str = concat!(
     returning id"
 );
 const GET: &str = concat!("select ", columns!(), " from snippets.snippets where id = $1 and ", alive!());
+// Beyond the room that there is for them, bodies stay where they are; their sizes are known without reading them.
+const GET_MANY: &str = concat!(
+    "select ",
+    metadata!(),
+    ", case when bytes <= $2 then (select body from snippets.snippets as whole where whole.id = found.id) end as body
+    from (
+        select ",
+    metadata!(),
+    ", sum(octet_length(body)) over (order by id) as bytes
+        from snippets.snippets where id = any ($1) and ",
+    alive!(),
+    ") as found"
+);
 const UPDATE: &str = concat!(
     "update snippets.snippets set
         title = coalesce($3, title),
@@ -129,6 +147,14 @@ impl SnippetStore for PostgresSnippetStore {
         row.as_ref().map(to_snippet).transpose().map_err(store_error)
     }
 
+    async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(SnippetId::as_str).collect();
+        let body_bytes_max = i64::try_from(body_bytes_max).unwrap_or(i64::MAX);
+        let query = sqlx::query(GET_MANY).bind(ids).bind(body_bytes_max);
+        let rows = self.0.fetch_all(query).await.map_err(store_error)?;
+        rows.iter().map(to_found).collect::<Result<_, _>>().map_err(store_error)
+    }
+
     async fn update(
         &self,
         id: &SnippetId,
@@ -173,7 +199,6 @@ fn insert(snippet: &Snippet) -> Query<'_, Postgres, PgArguments> {
         .bind(metadata.id.as_str())
         .bind(metadata.title.as_str())
         .bind(metadata.language.as_str())
-        .bind(body.as_str())
         .bind(texts(&metadata.tags))
         .bind(sql::from_visibility(metadata.visibility))
         .bind(metadata.owner.map(|owner| owner.0))
@@ -182,6 +207,7 @@ fn insert(snippet: &Snippet) -> Query<'_, Postgres, PgArguments> {
         .bind(metadata.expire_time)
         .bind(metadata.max_views.map(MaxViews::get))
         .bind(metadata.version.get())
+        .bind(body.as_str())
 }
 
 /// Notes that the request makes this snippet, unless it has made one before.
@@ -217,7 +243,16 @@ fn texts(tags: &Tags) -> Vec<String> {
 }
 
 fn to_snippet(row: &PgRow) -> Result<Snippet, Error> {
-    let metadata = SnippetMetadata {
+    Ok(Snippet { metadata: to_metadata(row)?, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
+}
+
+fn to_found(row: &PgRow) -> Result<Found, Error> {
+    let body = row.try_get::<Option<&str>, _>("body")?;
+    Ok(Found { metadata: to_metadata(row)?, body: body.map(|body| parsed(Body::parse(body))).transpose()? })
+}
+
+fn to_metadata(row: &PgRow) -> Result<SnippetMetadata, Error> {
+    Ok(SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,
         title: parsed(Title::parse(row.try_get::<&str, _>("title")?))?,
         language: parsed(Language::parse(row.try_get::<&str, _>("language")?))?,
@@ -229,6 +264,5 @@ fn to_snippet(row: &PgRow) -> Result<Snippet, Error> {
         expire_time: row.try_get("expire_time")?,
         max_views: sql::to_max_views(row.try_get("max_views")?)?,
         version: Version::new(row.try_get("version")?),
-    };
-    Ok(Snippet { metadata, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
+    })
 }

@@ -9,7 +9,8 @@ use crate::{
         Version, to_micros,
     },
     ports::{
-        CREATE_REQUEST_LIFETIME, ChangeError, CreateRequest, InsertError, Inserted, SnippetStore, StoreError,
+        CREATE_REQUEST_LIFETIME, ChangeError, CreateRequest, Found, InsertError, Inserted, SnippetStore,
+        StoreError,
     },
 };
 use async_trait::async_trait;
@@ -20,10 +21,14 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
+macro_rules! metadata {
+    () => {
+        "id, title, language, tags, visibility, owner, create_time, update_time, expire_time, max_views, version"
+    };
+}
 macro_rules! columns {
     () => {
-        "id, title, language, body, tags, visibility, owner, create_time, update_time, expire_time, max_views,
-        version"
+        concat!(metadata!(), ", body")
     };
 }
 /// Of a snippet that has a view left.
@@ -40,6 +45,19 @@ const INSERT: &str = concat!(
     returning id"
 );
 const GET: &str = concat!("select ", columns!(), " from snippets where id = ?1 and ", alive!());
+// Beyond the room that there is for them, bodies stay where they are; their sizes are known without reading them.
+const GET_MANY: &str = concat!(
+    "select ",
+    metadata!(),
+    ", case when bytes <= ?2 then (select body from snippets as whole where whole.id = found.id) end as body
+    from (
+        select ",
+    metadata!(),
+    ", sum(octet_length(body)) over (order by id) as bytes
+        from snippets where id in (select value from json_each(?1)) and ",
+    alive!(),
+    ") as found"
+);
 const UPDATE: &str = concat!(
     "update snippets set
         title = coalesce(?3, title),
@@ -129,6 +147,14 @@ impl SnippetStore for SqliteSnippetStore {
         row.as_ref().map(to_snippet).transpose().map_err(store_error)
     }
 
+    async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError> {
+        let ids = ids.iter().map(SnippetId::as_str).collect::<serde_json::Value>().to_string();
+        let body_bytes_max = i64::try_from(body_bytes_max).unwrap_or(i64::MAX);
+        let query = sqlx::query(GET_MANY).bind(ids).bind(body_bytes_max);
+        let rows = self.0.fetch_all(query).await.map_err(store_error)?;
+        rows.iter().map(to_found).collect::<Result<_, _>>().map_err(store_error)
+    }
+
     async fn update(
         &self,
         id: &SnippetId,
@@ -173,7 +199,6 @@ fn insert(snippet: &Snippet) -> Query<'static, Sqlite, SqliteArguments> {
         .bind(metadata.id.to_string())
         .bind(metadata.title.as_str().to_owned())
         .bind(metadata.language.as_str().to_owned())
-        .bind(body.as_str().to_owned())
         .bind(json(&metadata.tags))
         .bind(sql::from_visibility(metadata.visibility))
         .bind(metadata.owner.map(|owner| owner.to_string()))
@@ -182,6 +207,7 @@ fn insert(snippet: &Snippet) -> Query<'static, Sqlite, SqliteArguments> {
         .bind(metadata.expire_time.map(|time| time.timestamp_micros()))
         .bind(metadata.max_views.map(MaxViews::get))
         .bind(metadata.version.get())
+        .bind(body.as_str().to_owned())
 }
 
 /// Notes that the request makes this snippet, unless it has made one before.
@@ -217,8 +243,17 @@ fn json(tags: &Tags) -> String {
 }
 
 fn to_snippet(row: &SqliteRow) -> Result<Snippet, Error> {
+    Ok(Snippet { metadata: to_metadata(row)?, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
+}
+
+fn to_found(row: &SqliteRow) -> Result<Found, Error> {
+    let body = row.try_get::<Option<&str>, _>("body")?;
+    Ok(Found { metadata: to_metadata(row)?, body: body.map(|body| parsed(Body::parse(body))).transpose()? })
+}
+
+fn to_metadata(row: &SqliteRow) -> Result<SnippetMetadata, Error> {
     let tags = serde_json::from_str(row.try_get("tags")?).map_err(|error| Error::Decode(error.into()))?;
-    let metadata = SnippetMetadata {
+    Ok(SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,
         title: parsed(Title::parse(row.try_get::<&str, _>("title")?))?,
         language: parsed(Language::parse(row.try_get::<&str, _>("language")?))?,
@@ -230,6 +265,5 @@ fn to_snippet(row: &SqliteRow) -> Result<Snippet, Error> {
         expire_time: row::optional_time(row, "expire_time")?,
         max_views: sql::to_max_views(row.try_get("max_views")?)?,
         version: Version::new(row.try_get("version")?),
-    };
-    Ok(Snippet { metadata, body: parsed(Body::parse(row.try_get::<&str, _>("body")?))? })
+    })
 }

@@ -33,6 +33,8 @@ macro_rules! stores_hold {
                     keeps_owners_and_every_visibility,
                     takes_an_id_once,
                     knows_nothing_of_other_ids,
+                    reads_many_at_once,
+                    reads_bodies_while_there_is_room,
                     an_update_changes_what_the_patch_names,
                     an_update_replaces_everything_when_told_to,
                     an_update_wants_the_version_it_was_told,

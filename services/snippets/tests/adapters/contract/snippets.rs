@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use snippets::{
     domain::{Body, Language, Snippet, SnippetId, SnippetPatch, Tags, Tier, Title, Version, Visibility, now},
-    ports::{ChangeError, CreateRequest, InsertError, Inserted},
+    ports::{ChangeError, CreateRequest, Found, InsertError, Inserted},
 };
 use std::collections::HashSet;
 
@@ -47,6 +47,50 @@ pub async fn knows_nothing_of_other_ids(world: &impl HasSnippets) {
         assert!(matches!(updated, Err(ChangeError::NotFound)), "{updated:?}");
         let deleted = store.delete(&id, expected).await;
         assert!(matches!(deleted, Err(ChangeError::NotFound)), "{deleted:?}");
+    }
+}
+
+pub async fn reads_many_at_once(world: &impl HasSnippets) {
+    let snippets: Vec<_> =
+        [Visibility::Public, Visibility::Unlisted, Visibility::Private].map(sample::visible).into();
+    for snippet in &snippets {
+        world.snippets().insert(snippet, None).await.unwrap();
+    }
+    let mut ids: Vec<_> = snippets.iter().map(|snippet| snippet.metadata.id).collect();
+    ids.push(SnippetId::generate());
+    let whole = |Snippet { metadata, body }| Found { metadata, body: Some(body) };
+    let mut expected: Vec<_> = snippets.into_iter().map(whole).collect();
+    expected.sort_by_key(|found| found.metadata.id);
+    // From the store, then, where there is one, from a cache that was filled half and fully.
+    world.snippets().get(&ids[0]).await.unwrap();
+    for _ in 0..3 {
+        let mut found = world.snippets().get_many(&ids, usize::MAX).await.unwrap();
+        found.sort_by_key(|found| found.metadata.id);
+        assert_eq!(found, expected);
+        assert_eq!(world.snippets().get_many(&[], usize::MAX).await.unwrap(), []);
+    }
+}
+
+pub async fn reads_bodies_while_there_is_room(world: &impl HasSnippets) {
+    // Of one character, two bytes.
+    let body = Body::parse("é").unwrap();
+    let snippets: Vec<_> = (0..4).map(|_| Snippet { body: body.clone(), ..sample::snippet() }).collect();
+    for snippet in &snippets {
+        world.snippets().insert(snippet, None).await.unwrap();
+    }
+    let ids: Vec<_> = snippets.iter().map(|snippet| snippet.metadata.id).collect();
+    let bodies = async |bytes_max| {
+        let found = world.snippets().get_many(&ids, bytes_max).await.unwrap();
+        let found_ids: HashSet<_> = found.iter().map(|found| found.metadata.id).collect();
+        assert_eq!(found_ids, ids.iter().copied().collect());
+        found.into_iter().filter_map(|found| found.body).inspect(|read| assert_eq!(*read, body)).count()
+    };
+    for _ in 0..3 {
+        let mut read = Vec::new();
+        for bytes_max in [0, 1, 2, 5, 7, 8, 9] {
+            read.push(bodies(bytes_max).await);
+        }
+        assert_eq!(read, [0, 0, 1, 2, 3, 4, 4]);
     }
 }
 
