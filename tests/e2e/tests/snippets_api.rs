@@ -340,7 +340,6 @@ async fn a_read_of_what_has_not_changed_has_no_body_and_is_a_view() {
 async fn a_method_whose_time_has_not_come_says_so() {
     let admin = anonymous().await.as_admin();
     for method in [
-        "SnippetService/BatchGetSnippets",
         "SnippetService/ListSnippets",
         "AccountService/ListAccounts",
         "AccountService/UpdateAccount",

@@ -1,6 +1,6 @@
 //! Who may do what with a snippet.
 
-use super::{Caller, Snippet, Visibility};
+use super::{Caller, Snippet, SnippetMetadata, Visibility};
 use chrono::{DateTime, Utc};
 
 /// What a caller wants to do with a snippet.
@@ -40,8 +40,8 @@ pub fn authorize(
     now: DateTime<Utc>,
 ) -> Result<Snippet, Denial> {
     demand_account(action, caller)?;
-    let alive = found.filter(|snippet| !snippet.metadata.has_expired(now));
-    let snippet = alive.filter(|snippet| may_read(snippet, caller)).ok_or(Denial::NotFound)?;
+    let readable = found.filter(|snippet| may_read(&snippet.metadata, caller, now));
+    let snippet = readable.ok_or(Denial::NotFound)?;
     let allowed = match action {
         Action::Read => true,
         Action::Edit => snippet.metadata.is_owned_by(caller.account_id()),
@@ -59,10 +59,14 @@ pub fn demand_account(action: Action, caller: &Caller) -> Result<(), Denial> {
     if !reads && caller.is_anonymous() { Err(Denial::Unauthenticated) } else { Ok(()) }
 }
 
-fn may_read(snippet: &Snippet, caller: &Caller) -> bool {
-    match snippet.metadata.visibility {
+/// The part of [`authorize`] that decides about reading.
+pub fn may_read(snippet: &SnippetMetadata, caller: &Caller, now: DateTime<Utc>) -> bool {
+    if snippet.has_expired(now) {
+        return false;
+    }
+    match snippet.visibility {
         Visibility::Public | Visibility::Unlisted => true,
-        Visibility::Private => snippet.metadata.is_owned_by(caller.account_id()) || caller.is_admin(),
+        Visibility::Private => snippet.is_owned_by(caller.account_id()) || caller.is_admin(),
     }
 }
 

@@ -14,7 +14,7 @@ mod tags;
 mod version;
 mod violation;
 
-pub use access::{Action, Denial, authorize, demand_account};
+pub use access::{Action, Denial, authorize, demand_account, may_read};
 pub use account::{Account, AccountId, DisplayName, Tier};
 pub use api_key::{ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, KeyHash};
 pub use caller::{Caller, Identity};

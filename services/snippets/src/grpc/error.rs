@@ -23,6 +23,8 @@ pub(crate) enum ApiError {
     Invalid(#[from] Violations),
     #[error("the method is not served yet")]
     MethodUnimplemented,
+    #[error("the bodies have more than {bytes_max} bytes together")]
+    BatchTooLarge { bytes_max: usize },
     #[error(transparent)]
     Denied(#[from] Denial),
     #[error("no such account or key")]
@@ -121,6 +123,13 @@ fn public(error: ApiError) -> Error {
             violations.into_iter().map(|v| FieldViolation { field: v.field, description: v.description }),
         ),
         ApiError::MethodUnimplemented => Error::method_unimplemented(),
+        ApiError::BatchTooLarge { bytes_max } => Error::new(
+            Code::OutOfRange,
+            "BATCH_TOO_LARGE",
+            format!(
+                "the bodies have more than {bytes_max} bytes together; ask for fewer ids, or for the BASIC view"
+            ),
+        ),
         ApiError::Denied(Denial::NotFound) => {
             Error::new(Code::NotFound, "SNIPPET_NOT_FOUND", "the snippet does not exist")
         }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod authenticate;
+mod batch_get;
 mod client_address;
 mod create_request;
 mod error;

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::{authenticate::caller, create_request, error::ApiError, messages, update_mask, view_stats};
 use crate::{
     domain::{
-        Action, Caller, MaxViews, NewSnippet, Snippet, SnippetId, Version, Violation, Violations, authorize,
-        demand_account, now,
+        Action, Caller, MaxViews, NewSnippet, Snippet, SnippetId, SnippetMetadata, Version, Violation,
+        Violations, authorize, demand_account, now,
     },
     ports::{CreateRequest, InsertError, Inserted, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
@@ -74,21 +74,34 @@ impl Snippets {
         Ok(pb::GetSnippetResponse { snippet: Some(snippet), not_modified })
     }
 
-    /// What the caller may read. To read all of what is somebody else's is a view: it is counted, and one of those that are
-    /// left is taken.
-    async fn read(&self, id: &SnippetId, full: bool, caller: &Caller) -> Result<Snippet, ApiError> {
+    /// What the caller may read, which is a view if it is to be FULL.
+    pub(super) async fn read(
+        &self,
+        id: &SnippetId,
+        full: bool,
+        caller: &Caller,
+    ) -> Result<Snippet, ApiError> {
         loop {
             let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now())?;
-            let metadata = &snippet.metadata;
-            if !full || metadata.is_owned_by(caller.account_id()) {
-                return Ok(snippet);
-            }
             // Where none could be taken there is none left, or it was edited meanwhile; the next look tells.
-            if metadata.max_views.is_none() || self.store.claim_view(id, metadata.version).await? {
-                self.views.record(id);
+            if !full || self.view(&snippet.metadata, caller).await? {
                 return Ok(snippet);
             }
         }
+    }
+
+    /// What a FULL read of this version of a snippet brings about, unless the caller owns it: the view is counted and, where
+    /// they are limited, taken from those that are left. Whether it could be.
+    pub(super) async fn view(&self, snippet: &SnippetMetadata, caller: &Caller) -> Result<bool, ApiError> {
+        if snippet.is_owned_by(caller.account_id()) {
+            return Ok(true);
+        }
+        let is_free = snippet.max_views.is_none();
+        let may = is_free || self.store.claim_view(&snippet.id, snippet.version).await?;
+        if may {
+            self.views.record(&snippet.id);
+        }
+        Ok(may)
     }
 
     async fn update(&self, request: Request<pb::UpdateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
@@ -133,7 +146,10 @@ impl Snippets {
 }
 
 /// Both values, or everything that is wrong with them.
-fn both<A, B>(first: Result<A, Violation>, second: Result<B, ApiError>) -> Result<(A, B), ApiError> {
+pub(super) fn both<A, B>(
+    first: Result<A, impl Into<Violations>>,
+    second: Result<B, ApiError>,
+) -> Result<(A, B), ApiError> {
     let mut violations = Violations::default();
     let first = violations.check("", first);
     let second = match second {
@@ -183,9 +199,9 @@ impl SnippetService for Snippets {
 
     async fn batch_get_snippets(
         &self,
-        _: Request<pb::BatchGetSnippetsRequest>,
+        request: Request<pb::BatchGetSnippetsRequest>,
     ) -> Result<Response<pb::BatchGetSnippetsResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        Ok(Response::new(self.batch_get(request).await?))
     }
 
     async fn list_snippets(
