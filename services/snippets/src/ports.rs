@@ -1,8 +1,8 @@
 //! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
 
 use crate::domain::{
-    Account, AccountId, ApiKey, ApiKeyId, Body, Caller, KeyHash, Snippet, SnippetId, SnippetMetadata,
-    SnippetPatch, StatsRange, Version, ViewStats,
+    Account, AccountId, ApiKey, ApiKeyId, Body, Caller, KeyHash, PageTokenKey, Snippet, SnippetId,
+    SnippetMetadata, SnippetPatch, StatsRange, Version, ViewStats,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -164,6 +164,13 @@ pub trait AccountStore: Send + Sync + 'static {
 
     /// The key with this hash and its account. Whether they are still good is the caller's to check.
     async fn find_by_key_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Account)>, StoreError>;
+}
+
+/// Keeps the key by which page tokens are authenticated. The schema is made with one, which all replicas share.
+#[async_trait]
+pub trait PageTokenKeys: Send + Sync + 'static {
+    /// The key. It never changes.
+    async fn page_token_key(&self) -> Result<PageTokenKey, StoreError>;
 }
 
 /// Reads how often snippets were viewed. Another service writes that.

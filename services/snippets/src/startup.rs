@@ -10,7 +10,8 @@ use crate::{
     config::ApiConfig,
     grpc::Api,
     ports::{
-        AccountStore, BatchPublisher, RateLimiter, SnippetCache, SnippetStore, Sweep, ViewHistory, ViewTotals,
+        AccountStore, BatchPublisher, PageTokenKeys, RateLimiter, SnippetCache, SnippetStore, Sweep,
+        ViewHistory, ViewTotals,
     },
     sweeper::Sweeper,
     views::{self, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
@@ -36,6 +37,8 @@ pub struct Backends {
     pub sweep: Arc<dyn Sweep>,
     /// Where accounts and keys are kept.
     pub accounts: Arc<dyn AccountStore>,
+    /// Where the key of page tokens is kept.
+    pub page_token_keys: Arc<dyn PageTokenKeys>,
     /// Where views are added up.
     pub totals: Arc<dyn ViewTotals>,
     /// And by the hour and day.
@@ -78,6 +81,7 @@ pub fn build(
     let api = Api {
         snippets: backends.snippets,
         accounts: backends.accounts,
+        page_token_keys: backends.page_token_keys,
         views,
         view_counts,
         view_history: backends.history,

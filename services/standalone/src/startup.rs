@@ -9,8 +9,8 @@ use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
         sqlite::{
-            Database, SqliteAccountStore, SqliteSnippetStore, SqliteSweep, SqliteViewHistory,
-            SqliteViewTotals,
+            Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetStore, SqliteSweep,
+            SqliteViewHistory, SqliteViewTotals,
         },
     },
     config::ApiConfig,
@@ -69,6 +69,7 @@ async fn app(
         snippets: snippets::startup::cached(snippets, cache, &mut background),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
+        page_token_keys: Arc::new(SqlitePageTokenKeys::new(database.clone())),
         totals: Arc::new(SqliteViewTotals::new(database.clone())),
         history: Arc::new(SqliteViewHistory::new(database.clone())),
         publisher: Arc::new(EmbeddedPublisher(sender)),

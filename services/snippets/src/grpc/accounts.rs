@@ -6,7 +6,7 @@ use rpc::snippets::v1 as pb;
 use rpc::snippets::v1::account_service_server::AccountService;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate::caller, error::ApiError, messages};
+use super::{authenticate::caller, error::ApiError, messages, page_token::PageTokens};
 use crate::{
     domain::{
         Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, Caller, DisplayName, Identity,
@@ -17,11 +17,13 @@ use crate::{
 
 pub(super) struct Accounts {
     store: Arc<dyn AccountStore>,
+    #[allow(dead_code, reason = "the lists come next")]
+    page_tokens: Arc<PageTokens>,
 }
 
 impl Accounts {
-    pub(super) fn new(store: Arc<dyn AccountStore>) -> Self {
-        Self { store }
+    pub(super) fn new(store: Arc<dyn AccountStore>, page_tokens: Arc<PageTokens>) -> Self {
+        Self { store, page_tokens }
     }
 
     async fn create(&self, request: Request<pb::CreateAccountRequest>) -> Result<pb::Account, ApiError> {

@@ -8,6 +8,10 @@ mod create_request;
 mod error;
 mod limit_writes;
 mod messages;
+#[allow(dead_code, reason = "the lists come next")]
+mod page;
+#[allow(dead_code, reason = "the lists come next")]
+mod page_token;
 mod snippets;
 mod update_mask;
 mod view_stats;
@@ -22,7 +26,7 @@ use tonic::service::Routes;
 
 use crate::{
     domain::KeyHash,
-    ports::{AccountStore, RateLimiter, SnippetStore, ViewHistory, ViewSink},
+    ports::{AccountStore, PageTokenKeys, RateLimiter, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -37,6 +41,8 @@ pub struct Api {
     pub snippets: Arc<dyn SnippetStore>,
     /// Where accounts and keys are kept.
     pub accounts: Arc<dyn AccountStore>,
+    /// Where the key of page tokens is kept.
+    pub page_token_keys: Arc<dyn PageTokenKeys>,
     /// Takes note of views.
     pub views: Arc<dyn ViewSink>,
     /// Tells how often a snippet was viewed.
@@ -61,7 +67,8 @@ impl Api {
             view_history: self.view_history,
         };
         let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
-        let accounts = AccountServiceServer::new(accounts::Accounts::new(self.accounts.clone()));
+        let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
+        let accounts = AccountServiceServer::new(accounts::Accounts::new(self.accounts.clone(), page_tokens));
         let callers = authenticate::Callers {
             accounts: self.accounts,
             bootstrap_admin: self.bootstrap_admin,

@@ -11,8 +11,8 @@ use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
         postgres::{
-            self, Database, PostgresAccountStore, PostgresSnippetStore, PostgresSweep, PostgresViewHistory,
-            PostgresViewTotals,
+            self, Database, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetStore, PostgresSweep,
+            PostgresViewHistory, PostgresViewTotals,
         },
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
@@ -87,6 +87,7 @@ impl Dependencies {
             snippets: cached(snippets, self.cache, &mut background),
             sweep: Arc::new(PostgresSweep::new(self.database.clone())),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
+            page_token_keys: Arc::new(PostgresPageTokenKeys::new(self.database.clone())),
             totals: Arc::new(PostgresViewTotals::new(self.database.clone())),
             history: Arc::new(PostgresViewHistory::new(self.database)),
             publisher: self.publisher,

@@ -8,14 +8,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::postgres::{
-        Database, Options, PostgresAccountStore, PostgresSnippetStore, PostgresSweep, PostgresViewHistory,
-        PostgresViewTotals, migrate,
+        Database, Options, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetStore, PostgresSweep,
+        PostgresViewHistory, PostgresViewTotals, migrate,
     },
     domain::{Granularity, Period, SnippetId},
-    ports::{AccountStore, InsertError, SnippetStore, StoreError, Sweep, ViewHistory, ViewTotals},
+    ports::{
+        AccountStore, InsertError, PageTokenKeys, SnippetStore, StoreError, Sweep, ViewHistory, ViewTotals,
+    },
 };
 use std::{
     collections::HashMap,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -32,6 +35,7 @@ struct PostgresWorld {
     snippets: PostgresSnippetStore,
     accounts: PostgresAccountStore,
     sweep: PostgresSweep,
+    page_token_keys: PostgresPageTokenKeys,
     totals: PostgresViewTotals,
     history: PostgresViewHistory,
 }
@@ -45,6 +49,7 @@ async fn world() -> PostgresWorld {
         snippets: PostgresSnippetStore::new(pool.clone()),
         accounts: PostgresAccountStore::new(pool.clone()),
         sweep: PostgresSweep::new(pool.clone()),
+        page_token_keys: PostgresPageTokenKeys::new(pool.clone()),
         totals: PostgresViewTotals::new(pool.clone()),
         history: PostgresViewHistory::new(pool),
     }
@@ -64,6 +69,10 @@ impl World for PostgresWorld {
 
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
+    }
+
+    fn page_token_keys(&self) -> &dyn PageTokenKeys {
+        &self.page_token_keys
     }
 
     fn totals(&self) -> &dyn ViewTotals {
@@ -100,6 +109,13 @@ impl World for PostgresWorld {
 stores_hold!(super::world);
 
 #[tokio::test]
+async fn each_database_has_a_page_token_key_of_its_own() {
+    let [one, two] = [world().await, world().await];
+    let [one, two] = [one.page_token_keys.page_token_key().await, two.page_token_keys.page_token_key().await];
+    assert_ne!(one.unwrap().expose(), two.unwrap().expose());
+}
+
+#[tokio::test]
 async fn a_counter_is_the_sum_of_its_rows_and_stops_at_the_largest_number() {
     let world = world().await;
     world.make_view_tables().await;
@@ -131,9 +147,9 @@ async fn migrating_twice_at_once_is_migrating_once() {
     assert!(one.is_ok() && two.is_ok() && three.is_ok(), "{one:?} {two:?} {three:?}");
     migrate(&url).await.unwrap();
     // In its own schema, so that the counter worker's migrations don't collide with these.
-    let book =
-        database.execute("select count(*) = max(version) from snippets._sqlx_migrations").await.unwrap();
-    assert_eq!(book.trim(), "t");
+    let book = database.execute("select count(*) from snippets._sqlx_migrations").await.unwrap();
+    let migrations = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres")).unwrap();
+    assert_eq!(book.trim(), migrations.count().to_string());
     let strays = "select count(*) from pg_tables where schemaname = 'public'";
     assert_eq!(database.execute(strays).await.unwrap().trim(), "0");
 }

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::sqlite::{
-        Database, SqliteAccountStore, SqliteSnippetStore, SqliteSweep, SqliteViewHistory, SqliteViewTotals,
+        Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetStore, SqliteSweep,
+        SqliteViewHistory, SqliteViewTotals,
     },
     domain::Granularity,
-    ports::{AccountStore, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{AccountStore, PageTokenKeys, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use sqlx::{
     AssertSqlSafe, Connection as _, SqliteConnection,
@@ -31,6 +32,7 @@ struct SqliteWorld {
     snippets: SqliteSnippetStore,
     accounts: SqliteAccountStore,
     sweep: SqliteSweep,
+    page_token_keys: SqlitePageTokenKeys,
     totals: SqliteViewTotals,
     history: SqliteViewHistory,
 }
@@ -43,6 +45,7 @@ async fn world() -> SqliteWorld {
         snippets: SqliteSnippetStore::new(database.clone()),
         accounts: SqliteAccountStore::new(database.clone()),
         sweep: SqliteSweep::new(database.clone()),
+        page_token_keys: SqlitePageTokenKeys::new(database.clone()),
         totals: SqliteViewTotals::new(database.clone()),
         history: SqliteViewHistory::new(database.clone()),
         database,
@@ -63,6 +66,10 @@ impl World for SqliteWorld {
 
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
+    }
+
+    fn page_token_keys(&self) -> &dyn PageTokenKeys {
+        &self.page_token_keys
     }
 
     fn totals(&self) -> &dyn ViewTotals {
@@ -111,14 +118,25 @@ impl SqliteWorld {
 stores_hold!(super::world);
 
 #[tokio::test]
+async fn each_database_has_a_page_token_key_of_its_own() {
+    let [one, two] = [world().await, world().await];
+    let [one, two] = [one.page_token_keys.page_token_key().await, two.page_token_keys.page_token_key().await];
+    assert_ne!(one.unwrap().expose(), two.unwrap().expose());
+}
+
+#[tokio::test]
 async fn what_was_stored_survives_opening_again() {
     let world = world().await;
     let snippet = sample::snippet();
     world.snippets.insert(&snippet, None).await.unwrap();
+    world.snippets.insert(&snippet, None).await.unwrap();
+    let key = world.page_token_keys.page_token_key().await.unwrap();
     world.database.check().await.unwrap();
     world.database.close().await;
 
     let again = Database::open(world.data_dir.path()).await.unwrap();
+    let key_again = SqlitePageTokenKeys::new(again.clone()).page_token_key().await.unwrap();
+    assert_eq!(key_again.expose(), key.expose());
     assert_eq!(SqliteSnippetStore::new(again).get(&snippet.metadata.id).await.unwrap(), Some(snippet));
 }
 

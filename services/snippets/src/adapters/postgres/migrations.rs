@@ -6,6 +6,7 @@ const SCHEMA: Schema = Schema {
     migrations: Migrations(&[
         (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
         (2, "lifetimes", include_str!("../../../migrations/postgres/0002_lifetimes.sql")),
+        (3, "lists", include_str!("../../../migrations/postgres/0003_lists.sql")),
     ]),
 };
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod database;
 mod migrations;
+mod page_token_key;
 mod snippets;
 mod sweep;
 mod view_history;
@@ -12,6 +13,7 @@ pub use self::database::Database;
 pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
 pub use migrations::migrate;
+pub use page_token_key::PostgresPageTokenKeys;
 pub use snippets::PostgresSnippetStore;
 pub use sweep::PostgresSweep;
 pub use view_history::PostgresViewHistory;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod database;
+mod page_token_key;
 mod row;
 mod snippets;
 mod sweep;
@@ -10,6 +11,7 @@ mod views;
 
 pub use accounts::SqliteAccountStore;
 pub use database::Database;
+pub use page_token_key::SqlitePageTokenKeys;
 pub use snippets::SqliteSnippetStore;
 pub use sweep::SqliteSweep;
 pub use view_history::SqliteViewHistory;

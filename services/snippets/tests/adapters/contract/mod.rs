@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod cache;
+pub mod page_token_keys;
 pub mod snippets;
 pub mod sweep;
 pub mod view_history;
@@ -74,6 +75,9 @@ macro_rules! stores_hold {
                 ]
             );
         }
+        mod page_token_keys {
+            crate::contract::holds!(crate::contract::page_token_keys, $world, [has_one_key_for_good]);
+        }
         mod view_totals {
             crate::contract::holds!(
                 crate::contract::views,
@@ -123,7 +127,7 @@ pub(crate) use cache_holds;
 
 use ::snippets::{
     domain::Granularity,
-    ports::{AccountStore, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{AccountStore, PageTokenKeys, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -138,6 +142,7 @@ pub trait HasSnippets: Send + Sync {
 pub trait World: HasSnippets {
     fn accounts(&self) -> &dyn AccountStore;
     fn sweep(&self) -> &dyn Sweep;
+    fn page_token_keys(&self) -> &dyn PageTokenKeys;
     fn totals(&self) -> &dyn ViewTotals;
     fn history(&self) -> &dyn ViewHistory;
     /// Makes the counter worker's tables, as its migrations do.
