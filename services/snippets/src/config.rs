@@ -53,6 +53,9 @@ pub struct ApiArgs {
     /// Proxies whose x-forwarded-for is believed, as addresses and networks: 10.0.0.0/8,::1.
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "")]
     pub trusted_proxies: String,
+    /// Bytes of copies that are kept in memory for less than a second, so that hot snippets are asked of nobody.
+    #[arg(long, env = "NEAR_CACHE_BYTES", default_value = "67108864")]
+    pub near_cache_bytes: String,
     /// How often counted views are sent off.
     #[arg(long, env = "VIEWS_FLUSH_INTERVAL", default_value = "200ms")]
     pub views_flush_interval: String,
@@ -113,6 +116,8 @@ pub struct ApiConfig {
     pub bootstrap_admin: Option<KeyHash>,
     /// Whose `x-forwarded-for` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Bytes of copies that are kept in memory.
+    pub near_cache_bytes: u64,
     /// How often counted views are sent off.
     pub views_flush_interval: Duration,
     /// Snippets whose views wait in memory at most.
@@ -204,6 +209,7 @@ impl ApiArgs {
         }
         let expected = "a list of addresses and networks such as 10.0.0.0/8,::1";
         let trusted_proxies = problems.parse("TRUSTED_PROXIES", &self.trusted_proxies, expected);
+        let near_cache_bytes = problems.within("NEAR_CACHE_BYTES", &self.near_cache_bytes, 0, u64::MAX);
         let views_flush_interval = problems.duration("VIEWS_FLUSH_INTERVAL", &self.views_flush_interval);
         let views_pending_max =
             problems.within("VIEWS_PENDING_MAX", &self.views_pending_max, 1, VIEWS_PENDING_MAX);
@@ -220,6 +226,7 @@ impl ApiArgs {
         Some(ApiConfig {
             bootstrap_admin: (!key.is_empty()).then(|| KeyHash::of(key)),
             trusted_proxies: trusted_proxies?,
+            near_cache_bytes: near_cache_bytes?,
             views_flush_interval: views_flush_interval?,
             views_pending_max: usize::try_from(views_pending_max?).ok()?,
             view_spool: view_spool?,

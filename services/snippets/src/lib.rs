@@ -5,6 +5,7 @@ pub mod cached;
 pub mod config;
 pub mod domain;
 pub mod grpc;
+pub mod near;
 pub mod ports;
 pub mod startup;
 mod sweeper;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// What went wrong underneath; for the log, never for a client.
@@ -221,6 +222,13 @@ pub trait SnippetCache: Send + Sync + 'static {
 
     /// Replaces what is older than `version` by a tombstone, which refuses older copies for a minute.
     async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError>;
+
+    /// Calls `listener` with each snippet that any replica has invalidated, until `stop` is cancelled. It may miss some. A
+    /// cache that no other process shares has nothing to tell.
+    async fn follow(&self, listener: Arc<dyn Fn(SnippetId) + Send + Sync>, stop: CancellationToken) {
+        let _ = listener;
+        stop.cancelled().await;
+    }
 }
 
 /// Takes note of views.

@@ -9,6 +9,7 @@ use crate::{
     cached::CachedSnippets,
     config::ApiConfig,
     grpc::Api,
+    near::NearSnippets,
     ports::{
         AccountStore, BatchPublisher, PageTokenKeys, RateLimiter, SnippetCache, SnippetStore, Sweep,
         ViewHistory, ViewTotals,
@@ -49,16 +50,26 @@ pub struct Backends {
     pub limiter: Arc<dyn RateLimiter>,
 }
 
-/// Puts a cache in front of a store; the background makes up for invalidations that failed.
+/// Puts caches in front of a store: one that replicas share, whose failed invalidations the background makes up for, and
+/// before it one of up to `near_bytes_max` bytes in this process.
 pub fn cached(
     store: impl SnippetStore + 'static,
     cache: impl SnippetCache + 'static,
+    near_bytes_max: u64,
     background: &mut Background,
 ) -> Arc<dyn SnippetStore> {
     let cached = Arc::new(CachedSnippets::new(store, cache));
     let invalidations = cached.clone();
     background.start("cache invalidations", |stop| async move { invalidations.run(stop).await });
-    cached
+    let near = Arc::new(NearSnippets::new(cached.clone(), near_bytes_max));
+    let changed = near.clone();
+    let heard = metrics::counter!("snippets_changes_heard_total");
+    let listener = Arc::new(move |id| {
+        heard.increment(1);
+        changed.forget(&id);
+    });
+    background.start("changes of other replicas", |stop| async move { cached.follow(listener, stop).await });
+    near
 }
 
 /// The API over these backends; what counts and publishes views is started in the background, which has
@@ -138,6 +149,7 @@ mod tests {
         let config = ApiConfig {
             bootstrap_admin: None,
             trusted_proxies: "".parse().unwrap(),
+            near_cache_bytes: 0,
             views_flush_interval: Duration::from_millis(200),
             views_pending_max: 10,
             view_spool: None,

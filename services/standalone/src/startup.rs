@@ -66,7 +66,7 @@ async fn app(
     let snippets = SqliteSnippetStore::new(database.clone());
     let cache = MemorySnippetCache::new(CACHE_BYTES_MAX);
     let backends = Backends {
-        snippets: snippets::startup::cached(snippets, cache, &mut background),
+        snippets: snippets::startup::cached(snippets, cache, api.near_cache_bytes, &mut background),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
         page_token_keys: Arc::new(SqlitePageTokenKeys::new(database.clone())),

@@ -3,12 +3,12 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use e2e::{Client, assert_explained, until_views, visible};
+use e2e::{Client, PATIENCE, assert_explained, until_views, visible};
 use rpc::snippets::v1::{
     DeleteSnippetRequest, GetCallerRequest, GetSnippetRequest, GetSnippetResponse, Snippet, SnippetView,
     Tier, UpdateSnippetRequest, Visibility,
 };
-use stack::{Backends, Product};
+use stack::{Backends, Product, until};
 use tokio::sync::OnceCell;
 use tonic::{Code, Status};
 
@@ -96,9 +96,9 @@ async fn a_snippet_is_created_read_edited_and_deleted() {
     assert_eq!(owner.get(&created.id).await.unwrap(), edited);
 
     owner.delete(&created.id).await.unwrap();
-    for client in [&owner, &other] {
-        assert_eq!(client.get(&created.id).await.unwrap_err().code(), Code::NotFound);
-    }
+    assert_eq!(owner.get(&created.id).await.unwrap_err().code(), Code::NotFound);
+    let gone = async || other.get(&created.id).await.is_err_and(|status| status.code() == Code::NotFound);
+    until("the other replica knows", PATIENCE, gone).await.unwrap();
     assert_eq!(owner.delete(&created.id).await.unwrap_err().code(), Code::NotFound);
 }
 

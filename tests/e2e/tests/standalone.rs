@@ -109,7 +109,8 @@ async fn reads_come_from_memory_and_show_every_edit() {
         snippet = owner.update(Snippet { body: body.into(), ..snippet }).await.unwrap();
         // The first read fills the cache.
         reader.get(&snippet.id).await.unwrap();
-        let hits = async || server.metric("snippets_cache_requests_total{outcome=\"hit\"}").await.unwrap();
+        let hits =
+            async || server.metric("snippets_near_cache_requests_total{outcome=\"hit\"}").await.unwrap();
         let before = hits().await;
         assert_eq!(reader.get(&snippet.id).await.unwrap().body, body);
         assert!(hits().await > before, "the database was asked for {body}");

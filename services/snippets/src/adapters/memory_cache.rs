@@ -85,13 +85,7 @@ impl SnippetCache for MemorySnippetCache {
 
 impl Entry {
     fn weight(&self) -> u32 {
-        let texts = self.copy.as_ref().map_or(0, |snippet| {
-            let tags: usize = snippet.metadata.tags.iter().map(str::len).sum();
-            snippet.body.as_str().len()
-                + snippet.metadata.title.as_str().len()
-                + snippet.metadata.language.as_str().len()
-                + tags
-        });
+        let texts = self.copy.as_ref().map_or(0, Snippet::text_bytes);
         u32::try_from(ENTRY_BYTES + texts).unwrap_or(u32::MAX)
     }
 }

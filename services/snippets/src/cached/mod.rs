@@ -4,7 +4,7 @@ mod many;
 mod pending;
 
 use crate::{
-    domain::{Snippet, SnippetId, SnippetPatch, Version, Visibility},
+    domain::{Snippet, SnippetId, SnippetPatch, Version},
     ports::{
         CacheEntry, CacheError, ChangeError, CreateRequest, Found, InsertError, Inserted, SnippetCache,
         SnippetStore, StoreError,
@@ -64,6 +64,11 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
         }
     }
 
+    /// As [`SnippetCache::follow`].
+    pub async fn follow(&self, listener: Arc<dyn Fn(SnippetId) + Send + Sync>, stop: CancellationToken) {
+        self.cache.follow(listener, stop).await;
+    }
+
     async fn retry(&self) {
         for (id, due) in self.pending.due(RETRY_BATCH) {
             if let Err(error) = self.settle(&id, due).await {
@@ -113,7 +118,7 @@ impl<S: SnippetStore, C: SnippetCache> CachedSnippets<S, C> {
     }
 
     async fn fill(&self, snippet: &Snippet, read_at: Instant) {
-        if !may_be_cached(snippet)
+        if !snippet.metadata.may_be_cached()
             || read_at.elapsed() > FILL_AGE_MAX
             || self.pending.bypasses(&snippet.metadata.id)
         {
@@ -198,12 +203,6 @@ impl<S: SnippetStore, C: SnippetCache> SnippetStore for CachedSnippets<S, C> {
     async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError> {
         self.store.claim_view(id, version).await
     }
-}
-
-/// Whoever reads a copy has to ask nobody. That does not do where it depends on who reads, or each read is counted out.
-fn may_be_cached(snippet: &Snippet) -> bool {
-    let metadata = &snippet.metadata;
-    metadata.visibility != Visibility::Private && metadata.max_views.is_none()
 }
 
 /// Forgets a write that was certainly not applied. Any other stays unsettled.

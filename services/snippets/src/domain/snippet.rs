@@ -57,6 +57,12 @@ impl SnippetMetadata {
         self.owner.is_some() && self.owner == account
     }
 
+    /// Whether a copy may be shown without asking the store: not where that depends on who reads, or each view is taken
+    /// from those that are left.
+    pub fn may_be_cached(&self) -> bool {
+        self.visibility != Visibility::Private && self.max_views.is_none()
+    }
+
     /// Whether its time is over.
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
         self.expire_time.is_some_and(|end| end <= now)
@@ -64,6 +70,13 @@ impl SnippetMetadata {
 }
 
 impl Snippet {
+    /// The bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        let Self { metadata, body } = self;
+        let tags: usize = metadata.tags.iter().map(str::len).sum();
+        body.as_str().len() + metadata.title.as_str().len() + metadata.language.as_str().len() + tags
+    }
+
     /// The snippet after an edit at `now`: one version on.
     #[must_use]
     pub fn patched(self, patch: SnippetPatch, now: DateTime<Utc>) -> Self {

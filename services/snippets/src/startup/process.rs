@@ -84,7 +84,7 @@ impl Dependencies {
         background.start("view publisher", |stop| async move { publisher.run(stop).await });
         let snippets = PostgresSnippetStore::new(self.database.clone());
         let backends = Backends {
-            snippets: cached(snippets, self.cache, &mut background),
+            snippets: cached(snippets, self.cache, api.near_cache_bytes, &mut background),
             sweep: Arc::new(PostgresSweep::new(self.database.clone())),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
             page_token_keys: Arc::new(PostgresPageTokenKeys::new(self.database.clone())),

@@ -9,10 +9,10 @@ mod health;
 mod refusals;
 mod servers;
 
-use e2e::{Client, service, until_views};
+use e2e::{Client, PATIENCE, service, until_views};
 use rpc::snippets::v1::{GetCallerRequest, GetViewStatsRequest, Snippet, Tier, Visibility};
 use servers::Servers;
-use stack::{Product, Service, ServiceBuilder, StartedWhen};
+use stack::{Product, Service, ServiceBuilder, StartedWhen, until};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -93,7 +93,7 @@ async fn a_snippet_is_cached_edited_and_deleted(replicas: &[Service], clients: &
         author.create(Snippet { body: "first".into(), visibility, ..Snippet::default() }).await.unwrap().id;
     for (client, replica) in clients.iter().zip(replicas) {
         client.look(&id).await.unwrap();
-        let hits = "snippets_cache_requests_total{outcome=\"hit\"}";
+        let hits = "snippets_near_cache_requests_total{outcome=\"hit\"}";
         let before = replica.metric(hits).await.unwrap();
         assert_eq!(client.get(&id).await.unwrap().body, "first");
         let after = replica.metric(hits).await.unwrap();
@@ -105,11 +105,17 @@ async fn a_snippet_is_cached_edited_and_deleted(replicas: &[Service], clients: &
     }
     author.update(Snippet { id: id.clone(), body: "second".into(), ..Snippet::default() }).await.unwrap();
     for client in clients {
-        assert_eq!(client.get(&id).await.unwrap().body, "second");
+        let seen = async || client.get(&id).await.unwrap().body == "second";
+        until("the edit is seen", PATIENCE, seen).await.unwrap();
+    }
+    for replica in replicas {
+        let heard = async || replica.metric("snippets_changes_heard_total").await.unwrap() > 0.5;
+        until("the replica has heard of it", PATIENCE, heard).await.unwrap();
     }
     author.delete(&id).await.unwrap();
     for client in clients {
-        assert_eq!(client.get(&id).await.unwrap_err().code(), Code::NotFound);
+        let gone = async || client.get(&id).await.is_err_and(|status| status.code() == Code::NotFound);
+        until("it is gone", PATIENCE, gone).await.unwrap();
     }
 }
 

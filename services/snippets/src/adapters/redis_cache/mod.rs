@@ -1,6 +1,7 @@
 //! Copies of snippets in Redis, shared by all replicas.
 
 mod breaker;
+mod changes;
 mod encoding;
 
 use super::lifetime;
@@ -10,6 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use breaker::Breaker;
+use changes::Changes;
 use parking_lot::Mutex;
 use redis::{
     AsyncCommands as _, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script,
@@ -20,6 +22,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::{sync::Arc, time::Duration};
 use thread_local::ThreadLocal;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// How to reach the cache.
 #[derive(Debug, Clone)]
@@ -99,6 +102,11 @@ impl RedisSnippetCache {
         format!("{}:{id}", self.key_prefix)
     }
 
+    /// Where replicas tell each other which snippets they have changed.
+    fn channel(&self) -> String {
+        format!("{}:changes", self.key_prefix)
+    }
+
     /// A Redis that hangs costs one command its timeout now and then, not every command.
     async fn bounded<T>(
         &self,
@@ -132,7 +140,7 @@ impl RedisSnippetCache {
     ) -> Result<bool, CacheError> {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let mut invocation = script.key(self.key(id));
-        invocation.arg(version.get()).arg(entry).arg(lifetime_ms);
+        invocation.arg(version.get()).arg(entry).arg(lifetime_ms).arg(self.channel()).arg(id.as_str());
         let mut connection = self.connection()?;
         self.bounded(async move { invocation.invoke_async(&mut connection).await }).await
     }
@@ -155,6 +163,17 @@ impl SnippetCache for RedisSnippetCache {
     async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError> {
         let entry = encoding::tombstone(version);
         self.store(&self.invalidate, id, version, &entry, lifetime::OF_TOMBSTONE).await.map(drop)
+    }
+
+    async fn follow(&self, listener: Arc<dyn Fn(SnippetId) + Send + Sync>, stop: CancellationToken) {
+        match Changes::new(&self.client, self.channel()) {
+            Ok(changes) => changes.follow(listener, stop).await,
+            // The address was good for the client, so it is for this one.
+            Err(error) => {
+                tracing::error!(%error, "changes can't be followed");
+                stop.cancelled().await;
+            }
+        }
     }
 }
 
