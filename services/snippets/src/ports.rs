@@ -1,8 +1,8 @@
 //! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
 
 use crate::domain::{
-    Account, AccountId, ApiKey, ApiKeyId, Body, Caller, KeyHash, PageTokenKey, Snippet, SnippetId,
-    SnippetMetadata, SnippetPatch, StatsRange, Version, ViewStats,
+    Account, AccountId, AccountPatch, ApiKey, ApiKeyId, Body, Caller, KeyHash, PageTokenKey, Snippet,
+    SnippetId, SnippetMetadata, SnippetPatch, StatsRange, Version, ViewStats,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -143,6 +143,9 @@ pub enum AccountError {
     /// There is no such account, or no such key.
     #[error("no such account or key")]
     NotFound,
+    /// The account has [`API_KEYS_MAX`](crate::domain::API_KEYS_MAX) keys that are not revoked.
+    #[error("the account has too many keys")]
+    TooManyKeys,
     /// The store could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,7 +160,19 @@ pub trait AccountStore: Send + Sync + 'static {
     /// The account with this id, if there is one.
     async fn get_account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
 
-    /// Stores a new key of an existing account, under the hash of its secret.
+    /// The accounts after the one with the id `after`, or from the first on: newest first, `limit` at most.
+    async fn list_accounts(&self, after: Option<AccountId>, limit: usize)
+    -> Result<Vec<Account>, StoreError>;
+
+    /// Edits an account and returns it as it then is.
+    async fn update_account(&self, id: AccountId, patch: &AccountPatch) -> Result<Account, AccountError>;
+
+    /// The keys of an account, newest first: those that are not revoked, also expired ones, and the last
+    /// [`API_KEYS_MAX`](crate::domain::API_KEYS_MAX) that were revoked.
+    async fn list_api_keys(&self, account_id: AccountId) -> Result<Vec<ApiKey>, AccountError>;
+
+    /// Stores a new key of an existing account, under the hash of its secret, unless the account has
+    /// [`API_KEYS_MAX`](crate::domain::API_KEYS_MAX) that are not revoked: also of many at once no more are stored.
     async fn create_api_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), AccountError>;
 
     /// Ends a key at `now`. A key that was revoked before keeps its time.

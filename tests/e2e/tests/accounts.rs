@@ -5,11 +5,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use e2e::{ADMIN_KEY, Client, NewKey, assert_explained};
+use e2e::{ADMIN_KEY, Client, NewKey, assert_explained, violated_fields};
 use prost::Message as _;
 use rpc::snippets::v1::{
     Account, CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetCallerRequest,
-    RevokeApiKeyRequest, Tier,
+    ListAccountsRequest, ListAccountsResponse, ListApiKeysRequest, RevokeApiKeyRequest, Tier,
+    UpdateAccountRequest,
 };
 use stack::{Product, until};
 use tokio::sync::OnceCell;
@@ -138,7 +139,15 @@ async fn only_admins_manage_accounts() {
     let anonymous = anonymous().await;
     let free = anonymous.as_new(Tier::Free).await.unwrap();
     let premium = anonymous.as_new(Tier::Premium).await.unwrap();
-    for method in ["CreateAccount", "GetAccount", "CreateApiKey", "RevokeApiKey"] {
+    for method in [
+        "CreateAccount",
+        "GetAccount",
+        "ListAccounts",
+        "UpdateAccount",
+        "CreateApiKey",
+        "ListApiKeys",
+        "RevokeApiKey",
+    ] {
         let path = format!("/snippets.v1.AccountService/{method}");
         for (caller, expected) in [
             (&anonymous, Code::Unauthenticated),
@@ -172,6 +181,129 @@ async fn an_admin_account_manages_accounts_and_an_account_reads_back() {
         ..CreateApiKeyRequest::default()
     };
     assert_eq!(admin.create_api_key(of_nobody).await.unwrap_err().code(), Code::NotFound);
+}
+
+async fn page(admin: &Client, page_size: i32, page_token: &str) -> Result<ListAccountsResponse, Status> {
+    let request = ListAccountsRequest { page_size, page_token: page_token.into() };
+    Ok(admin.accounts().list_accounts(request).await?.into_inner())
+}
+
+#[tokio::test]
+async fn all_accounts_are_listed_newest_first_in_pages() {
+    let anonymous = anonymous().await;
+    let (one, other) =
+        (anonymous.as_admin(), Client::to(&product().await.snippets[1]).await.unwrap().as_admin());
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.insert(0, anonymous.new_key(Tier::Free).await.unwrap().account);
+    }
+    // Each replica takes the tokens of the other, and each page may have a size of its own.
+    let (mut listed, mut token, mut pages) = (Vec::new(), String::new(), 0);
+    for (replica, page_size) in [&one, &other].into_iter().cycle().zip([1, 2, 3].into_iter().cycle()) {
+        let page = page(replica, page_size, &token).await.unwrap();
+        listed.extend(page.accounts);
+        (token, pages) = (page.next_page_token, pages + 1);
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert!(pages > 2);
+    let ours: Vec<_> = listed.iter().filter(|account| made.contains(account)).cloned().collect();
+    assert_eq!(ours, made);
+    let mut ids: Vec<_> = listed.iter().map(|account| account.id.clone()).collect();
+    ids.reverse();
+    assert!(ids.is_sorted());
+    ids.dedup();
+    assert_eq!(ids.len(), listed.len());
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_for_its_caller_alone_and_unchanged() {
+    let anonymous = anonymous().await;
+    let [one, other] =
+        [anonymous.as_new(Tier::Admin).await.unwrap(), anonymous.as_new(Tier::Admin).await.unwrap()];
+    let token = page(&one, 1, "").await.unwrap().next_page_token;
+    page(&one, 200, &token).await.unwrap();
+    let changed = format!("{}A", &token[..token.len() - 1]);
+    let shorter = &token[..token.len() - 4];
+    for (caller, token) in [(&other, token.as_str()), (&one, &changed), (&one, shorter), (&one, "no token")] {
+        let status = page(caller, 1, token).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{token}: {status:?}");
+        assert_eq!(violated_fields(&status), ["page_token"]);
+        assert_explained(&status);
+    }
+    let status = page(&one, -1, "no token").await.unwrap_err();
+    assert_eq!(violated_fields(&status), ["page_size", "page_token"]);
+}
+
+async fn edit(admin: &Client, account: Account, mask: Option<&[&str]>) -> Result<Account, Status> {
+    let paths = mask.map(|paths| paths.iter().map(ToString::to_string).collect());
+    let update_mask = paths.map(|paths| prost_types::FieldMask { paths });
+    let request = UpdateAccountRequest { account: Some(account), update_mask };
+    Ok(admin.accounts().update_account(request).await?.into_inner().account.unwrap())
+}
+
+#[tokio::test]
+async fn an_account_is_renamed_raised_disabled_and_enabled_again() {
+    let anonymous = anonymous().await;
+    let admin = anonymous.as_admin();
+    let NewKey { account, secret, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    let caller = anonymous.with_key(&secret);
+    assert_eq!(known_as(&caller).await.unwrap().as_ref(), Some(&account));
+
+    let wanted = Account { id: account.id.clone(), display_name: "Zoë".into(), ..Account::default() };
+    let renamed = edit(&admin, wanted.clone(), None).await.unwrap();
+    assert_eq!(renamed, Account { display_name: "Zoë".into(), ..account.clone() });
+    let raised = Account { tier: Tier::Premium.into(), ..wanted.clone() };
+    let raised = edit(&admin, raised, Some(&["tier"])).await.unwrap();
+    assert_eq!(known_as(&caller).await.unwrap(), Some(raised.clone()));
+    assert_eq!(raised.tier(), Tier::Premium);
+
+    edit(&admin, Account { disabled: true, ..wanted.clone() }, Some(&["disabled"])).await.unwrap();
+    assert_refused_everywhere(&caller, "a disabled account").await;
+    let enabled = edit(&admin, wanted.clone(), Some(&["disabled"])).await.unwrap();
+    assert_eq!(known_as(&caller).await.unwrap(), Some(enabled));
+
+    let replaced = edit(&admin, wanted.clone(), Some(&["*"])).await.unwrap();
+    assert_eq!(replaced, renamed);
+    for (mask, field) in
+        [(&["id"][..], "update_mask"), (&["create_time"], "update_mask"), (&["key"], "update_mask")]
+    {
+        let status = edit(&admin, wanted.clone(), Some(mask)).await.unwrap_err();
+        assert_eq!(violated_fields(&status), [field], "{mask:?}: {status:?}");
+        assert_explained(&status);
+    }
+    let nobody = Account { id: "00000000-0000-0000-0000-000000000000".into(), ..wanted };
+    assert_eq!(edit(&admin, nobody, None).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn the_keys_of_an_account_are_listed_without_their_secrets_and_are_a_hundred_at_most() {
+    let anonymous = anonymous().await;
+    let mut admin = anonymous.as_admin().accounts();
+    let NewKey { account, key, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    let new = CreateApiKeyRequest { account_id: account.id.clone(), ..CreateApiKeyRequest::default() };
+    let mut keys = vec![key];
+    for _ in 1..100 {
+        keys.insert(0, admin.create_api_key(new.clone()).await.unwrap().into_inner().api_key.unwrap());
+    }
+    let list = ListApiKeysRequest { account_id: account.id };
+    assert_eq!(admin.list_api_keys(list.clone()).await.unwrap().into_inner().api_keys, keys);
+
+    let status = admin.create_api_key(new.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("100 keys"), "{status:?}");
+    assert_explained(&status);
+    admin.revoke_api_key(RevokeApiKeyRequest { id: keys[3].id.clone() }).await.unwrap();
+    admin.create_api_key(new).await.unwrap();
+    let listed = admin.list_api_keys(list).await.unwrap().into_inner().api_keys;
+    assert_eq!(listed.len(), 101);
+    assert!(listed.iter().all(|key| key.revoke_time.is_some() == (key.id == keys[3].id)));
+
+    let nobody = ListApiKeysRequest { account_id: "00000000-0000-0000-0000-000000000000".into() };
+    assert_eq!(admin.list_api_keys(nobody).await.unwrap_err().code(), Code::NotFound);
+    let malformed = admin.list_api_keys(ListApiKeysRequest { account_id: "x".into() }).await.unwrap_err();
+    assert_eq!(violated_fields(&malformed), ["account_id"]);
 }
 
 #[tokio::test]

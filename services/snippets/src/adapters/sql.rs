@@ -66,6 +66,11 @@ pub(super) fn views(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| corrupt("a negative number of views"))
 }
 
+/// The number of rows that a statement gives at most.
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
 /// Sorts what went wrong; `classify_database` knows the database's own codes.
 pub(super) fn classify(
     error: Error,

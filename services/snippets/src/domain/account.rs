@@ -72,6 +72,17 @@ impl DisplayName {
     }
 }
 
+/// What an edit changes of an account; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountPatch {
+    /// What people call it.
+    pub display_name: Option<DisplayName>,
+    /// What it is entitled to.
+    pub tier: Option<Tier>,
+    /// Whether its keys are refused.
+    pub disabled: Option<bool>,
+}
+
 /// Somebody who holds API keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

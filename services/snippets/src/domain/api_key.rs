@@ -10,6 +10,9 @@ use std::{
 };
 use uuid::Uuid;
 
+/// Keys of one account that are not revoked, at most.
+pub const API_KEYS_MAX: u16 = 100;
+
 const NAME_CHARS_MAX: usize = 200;
 
 /// The name of an API key. It is no secret.

@@ -16,8 +16,8 @@ mod version;
 mod violation;
 
 pub use access::{Action, Denial, authorize, demand_account, may_read};
-pub use account::{Account, AccountId, DisplayName, Tier};
-pub use api_key::{ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, KeyHash};
+pub use account::{Account, AccountId, AccountPatch, DisplayName, Tier};
+pub use api_key::{API_KEYS_MAX, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, KeyHash};
 pub use caller::{Caller, Identity};
 pub use clock::{from_unix, now, to_micros};
 pub use content::{Body, Language, Title};

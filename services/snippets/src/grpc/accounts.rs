@@ -1,23 +1,27 @@
 //! `snippets.v1.AccountService`.
 
+mod input;
+
 use std::sync::Arc;
 
 use rpc::snippets::v1 as pb;
 use rpc::snippets::v1::account_service_server::AccountService;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate::caller, error::ApiError, messages, page_token::PageTokens};
+use super::{
+    authenticate::caller,
+    error::ApiError,
+    messages,
+    page::{Page, Position},
+    page_token::{List, PageTokens},
+};
 use crate::{
-    domain::{
-        Account, AccountId, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, Caller, DisplayName, Identity,
-        Violation, Violations, now, to_micros,
-    },
+    domain::{AccountId, ApiKeyId, ApiKeySecret, Caller, Identity, now},
     ports::AccountStore,
 };
 
 pub(super) struct Accounts {
     store: Arc<dyn AccountStore>,
-    #[allow(dead_code, reason = "the lists come next")]
     page_tokens: Arc<PageTokens>,
 }
 
@@ -28,7 +32,7 @@ impl Accounts {
 
     async fn create(&self, request: Request<pb::CreateAccountRequest>) -> Result<pb::Account, ApiError> {
         demand_admin(&caller(&request)?)?;
-        let account = new_account(request.into_inner().account)?;
+        let account = input::new_account(request.into_inner().account)?;
         self.store.create_account(&account).await?;
         Ok(messages::account(&account))
     }
@@ -40,12 +44,44 @@ impl Accounts {
         Ok(messages::account(&account))
     }
 
+    async fn list(
+        &self,
+        request: Request<pb::ListAccountsRequest>,
+    ) -> Result<pb::ListAccountsResponse, ApiError> {
+        let caller = caller(&request)?;
+        demand_admin(&caller)?;
+        let request = request.into_inner();
+        let list = List::new("ListAccounts", &caller);
+        let page: Page<AccountId> =
+            Page::parse(&self.page_tokens, list, request.page_size, &request.page_token).await?;
+        let read = self.store.list_accounts(page.after, page.limit()).await?;
+        let (accounts, next_page_token) = page.cut(&self.page_tokens, read, |account| account.id).await?;
+        let accounts = accounts.iter().map(messages::account).collect();
+        Ok(pb::ListAccountsResponse { accounts, next_page_token })
+    }
+
+    async fn update(&self, request: Request<pb::UpdateAccountRequest>) -> Result<pb::Account, ApiError> {
+        demand_admin(&caller(&request)?)?;
+        let (id, patch) = input::edit(request.into_inner())?;
+        Ok(messages::account(&self.store.update_account(id, &patch).await?))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<pb::ListApiKeysRequest>,
+    ) -> Result<pb::ListApiKeysResponse, ApiError> {
+        demand_admin(&caller(&request)?)?;
+        let account_id = input::account_id(&request.into_inner().account_id)?;
+        let keys = self.store.list_api_keys(account_id).await?;
+        Ok(pb::ListApiKeysResponse { api_keys: keys.iter().map(messages::api_key).collect() })
+    }
+
     async fn create_key(
         &self,
         request: Request<pb::CreateApiKeyRequest>,
     ) -> Result<pb::CreateApiKeyResponse, ApiError> {
         demand_admin(&caller(&request)?)?;
-        let key = new_api_key(request.into_inner())?;
+        let key = input::new_api_key(request.into_inner())?;
         let secret = ApiKeySecret::generate();
         self.store.create_api_key(&key, &secret.hash()).await?;
         let secret = secret.expose().to_owned();
@@ -59,49 +95,21 @@ impl Accounts {
     }
 }
 
+impl Position for AccountId {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        uuid::Uuid::from_slice(bytes).ok().map(Self)
+    }
+}
+
 fn demand_admin(caller: &Caller) -> Result<(), ApiError> {
     match (caller.is_admin(), caller.is_anonymous()) {
         (true, _) => Ok(()),
         (false, true) => Err(ApiError::KeyNeeded),
         (false, false) => Err(ApiError::AdminsOnly),
-    }
-}
-
-fn new_account(message: Option<pb::Account>) -> Result<Account, ApiError> {
-    let message = message.ok_or_else(|| Violation::new("account", "is required"))?;
-    let mut violations = Violations::default();
-    let display_name = violations.check("account", DisplayName::parse(message.display_name));
-    let tier = violations.check("account", messages::tier(message.tier));
-    match (display_name, tier) {
-        (Some(display_name), Some(tier)) => {
-            let id = AccountId::generate();
-            Ok(Account { id, display_name, tier, disabled: message.disabled, create_time: now() })
-        }
-        _ => Err(violations.into()),
-    }
-}
-
-fn new_api_key(message: pb::CreateApiKeyRequest) -> Result<ApiKey, ApiError> {
-    let now = now();
-    let mut violations = Violations::default();
-    let account_id = AccountId::parse(&message.account_id).map_err(|violation| violation.at("account_id"));
-    let account_id = violations.check("", account_id);
-    let display_name = violations.check("", ApiKeyName::parse(message.display_name));
-    let expire_time =
-        message.expire_time.and_then(|time| violations.check("", messages::time("expire_time", time)));
-    if expire_time.is_some_and(|time| time <= now) {
-        violations.push(Violation::new("expire_time", "must lie in the future"));
-    }
-    match (account_id, display_name) {
-        (Some(account_id), Some(display_name)) if violations.is_empty() => Ok(ApiKey {
-            id: ApiKeyId::generate(),
-            account_id,
-            display_name,
-            create_time: now,
-            expire_time: expire_time.map(to_micros),
-            revoke_time: None,
-        }),
-        _ => Err(violations.into()),
     }
 }
 
@@ -162,22 +170,23 @@ impl AccountService for Accounts {
 
     async fn list_accounts(
         &self,
-        _: Request<pb::ListAccountsRequest>,
+        request: Request<pb::ListAccountsRequest>,
     ) -> Result<Response<pb::ListAccountsResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        Ok(Response::new(self.list(request).await?))
     }
 
     async fn update_account(
         &self,
-        _: Request<pb::UpdateAccountRequest>,
+        request: Request<pb::UpdateAccountRequest>,
     ) -> Result<Response<pb::UpdateAccountResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        let account = self.update(request).await?;
+        Ok(Response::new(pb::UpdateAccountResponse { account: Some(account) }))
     }
 
     async fn list_api_keys(
         &self,
-        _: Request<pb::ListApiKeysRequest>,
+        request: Request<pb::ListApiKeysRequest>,
     ) -> Result<Response<pb::ListApiKeysResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        Ok(Response::new(self.list_keys(request).await?))
     }
 }

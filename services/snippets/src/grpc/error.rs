@@ -9,7 +9,7 @@ use chassis::{
 use tonic::{Code, Status};
 
 use crate::{
-    domain::{Denial, Violations},
+    domain::{API_KEYS_MAX, Denial, Violations},
     ports::{AccountError, ChangeError, InsertError, RateLimitDenial, StoreError},
 };
 
@@ -29,6 +29,8 @@ pub(crate) enum ApiError {
     Denied(#[from] Denial),
     #[error("no such account or key")]
     AccountNotFound,
+    #[error("the account has too many keys")]
+    TooManyKeys,
     #[error("an API key is needed")]
     KeyNeeded,
     #[error("the API key is not valid")]
@@ -77,6 +79,7 @@ impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::NotFound => Self::AccountNotFound,
+            AccountError::TooManyKeys => Self::TooManyKeys,
             AccountError::Store(error) => error.into(),
         }
     }
@@ -142,6 +145,11 @@ fn public(error: ApiError) -> Error {
         ApiError::AccountNotFound => {
             Error::new(Code::NotFound, "ACCOUNT_NOT_FOUND", "the account or key does not exist")
         }
+        ApiError::TooManyKeys => Error::new(
+            Code::FailedPrecondition,
+            "TOO_MANY_API_KEYS",
+            format!("the account has {API_KEYS_MAX} keys that are not revoked; revoke one first"),
+        ),
         ApiError::KeyInvalid => {
             Error::new(Code::Unauthenticated, "API_KEY_INVALID", "the API key is unknown, revoked or expired")
         }

@@ -6,11 +6,10 @@ mod batch_get;
 mod client_address;
 mod create_request;
 mod error;
+mod field_mask;
 mod limit_writes;
 mod messages;
-#[allow(dead_code, reason = "the lists come next")]
 mod page;
-#[allow(dead_code, reason = "the lists come next")]
 mod page_token;
 mod snippets;
 mod update_mask;

@@ -70,6 +70,13 @@ macro_rules! stores_hold {
                     reads_back_accounts_of_every_tier,
                     finds_a_key_by_its_hash,
                     a_key_needs_an_account,
+                    lists_accounts_newest_first_page_by_page,
+                    an_edit_changes_what_the_patch_names,
+                    an_edit_needs_an_account,
+                    lists_the_keys_of_one_account_newest_first,
+                    lists_all_keys_in_force_and_the_last_revoked,
+                    a_hundred_keys_are_in_force_at_most,
+                    of_keys_made_at_once_no_more_are_stored,
                     revoking_twice_keeps_the_first_time,
                     revoking_an_unknown_key_is_not_found,
                 ]
