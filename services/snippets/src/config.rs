@@ -47,7 +47,7 @@ pub enum Command {
 /// What only this service has, wherever its data lies.
 #[derive(Debug, Args)]
 pub struct ApiArgs {
-    /// A key that makes its bearer an admin; for making the first accounts. At least 16 characters.
+    /// A key that makes its bearer an admin; for making the first accounts. At least 16 visible ASCII characters.
     #[arg(long, env = "BOOTSTRAP_ADMIN_KEY", hide_env_values = true, default_value = "")]
     pub bootstrap_admin_key: SecretString,
     /// Proxies whose x-forwarded-for is believed, as addresses and networks: 10.0.0.0/8,::1.
@@ -200,13 +200,7 @@ impl BackendsArgs {
 impl ApiArgs {
     /// Validates; what is wrong is noted in `problems`.
     pub fn validate(&self, problems: &mut Problems) -> Option<ApiConfig> {
-        let key = self.bootstrap_admin_key.expose_secret();
-        if !key.is_empty() && key.len() < BOOTSTRAP_KEY_BYTES_MIN {
-            problems.push(
-                "BOOTSTRAP_ADMIN_KEY",
-                format_args!("must have at least {BOOTSTRAP_KEY_BYTES_MIN} characters"),
-            );
-        }
+        let bootstrap_admin = self.bootstrap_admin(problems);
         let expected = "a list of addresses and networks such as 10.0.0.0/8,::1";
         let trusted_proxies = problems.parse("TRUSTED_PROXIES", &self.trusted_proxies, expected);
         let near_cache_bytes = problems.within("NEAR_CACHE_BYTES", &self.near_cache_bytes, 0, u64::MAX);
@@ -224,12 +218,70 @@ impl ApiArgs {
             dir.map(|dir| SpoolOptions { dir: dir.into(), bytes_max })
         });
         Some(ApiConfig {
-            bootstrap_admin: (!key.is_empty()).then(|| KeyHash::of(key)),
+            bootstrap_admin,
             trusted_proxies: trusted_proxies?,
             near_cache_bytes: near_cache_bytes?,
             views_flush_interval: views_flush_interval?,
             views_pending_max: usize::try_from(views_pending_max?).ok()?,
             view_spool: view_spool?,
         })
+    }
+
+    fn bootstrap_admin(&self, problems: &mut Problems) -> Option<KeyHash> {
+        let key = self.bootstrap_admin_key.expose_secret();
+        if key.is_empty() {
+            return None;
+        }
+        if key.len() < BOOTSTRAP_KEY_BYTES_MIN {
+            let problem = format_args!("must have at least {BOOTSTRAP_KEY_BYTES_MIN} characters");
+            problems.push("BOOTSTRAP_ADMIN_KEY", problem);
+        }
+        // Others can't be sent in a header, or not by every client.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.push("BOOTSTRAP_ADMIN_KEY", "must be visible ASCII characters, without spaces");
+        }
+        Some(KeyHash::of(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct TestCli {
+        #[command(flatten)]
+        api: ApiArgs,
+    }
+
+    /// What is wrong with a bootstrap key, as it is told.
+    fn problems(key: &str) -> Option<String> {
+        let cli = TestCli::try_parse_from(["snippets", "--bootstrap-admin-key", key]).unwrap();
+        let mut problems = Problems::default();
+        let config = cli.api.validate(&mut problems);
+        problems.finish(config).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_bootstrap_key_that_no_header_carries_is_refused_and_not_told() {
+        for key in ["", "0123456789abcdef", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"] {
+            assert_eq!(problems(key), None, "{key}");
+        }
+        for key in [
+            "0123456789 abcdef",
+            "0123456789abcdef\n",
+            "0123456789abcdef\t",
+            "schlüssel-schlüssel",
+            "\u{7f}0123456789abcdef",
+        ] {
+            let problems = problems(key).unwrap();
+            assert!(
+                problems.contains("BOOTSTRAP_ADMIN_KEY") && problems.contains("visible ASCII"),
+                "{problems}"
+            );
+            assert!(!problems.contains(key), "{problems}");
+        }
+        let both = problems("kürz").unwrap();
+        assert!(both.contains("visible ASCII") && both.contains("at least 16"), "{both}");
     }
 }

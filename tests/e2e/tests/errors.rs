@@ -348,9 +348,15 @@ async fn a_request_that_can_not_be_decoded_is_explained_too() {
     assert_explained(&status);
 
     let huge = Snippet { body: "x".repeat(5 * 1024 * 1024), ..Snippet::default() };
-    let status = caller.create(huge).await.unwrap_err();
-    assert!([Code::OutOfRange, Code::ResourceExhausted].contains(&status.code()), "{status:?}");
-    assert_explained(&status);
+    let snippet = caller.create(huge).await.unwrap_err();
+    // Much smaller, and still many times as large as what is fine.
+    let display_name = "x".repeat(100 * 1024);
+    let account = CreateAccountRequest { account: Some(Account { display_name, ..Account::default() }) };
+    let account = snippets().await.as_admin().accounts().create_account(account).await.unwrap_err();
+    for status in [snippet, account] {
+        assert!([Code::OutOfRange, Code::ResourceExhausted].contains(&status.code()), "{status:?}");
+        assert_explained(&status);
+    }
 }
 
 /// A replica whose database is behind a proxy.

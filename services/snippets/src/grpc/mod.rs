@@ -34,6 +34,9 @@ pub use client_address::TrustedProxies;
 /// Largest request, in bytes: a body of 1 MiB and room to say what is wrong with one that is somewhat larger.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Largest request about accounts, in bytes: the longest names and ids, many times over.
+const ACCOUNT_REQUEST_BYTES_MAX: usize = 64 * 1024;
+
 /// What the API is made of.
 pub struct Api {
     /// Where snippets are kept.
@@ -67,7 +70,9 @@ impl Api {
         };
         let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
         let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
-        let accounts = AccountServiceServer::new(accounts::Accounts::new(self.accounts.clone(), page_tokens));
+        let accounts = accounts::Accounts::new(self.accounts.clone(), page_tokens);
+        let accounts =
+            AccountServiceServer::new(accounts).max_decoding_message_size(ACCOUNT_REQUEST_BYTES_MAX);
         let callers = authenticate::Callers {
             accounts: self.accounts,
             bootstrap_admin: self.bootstrap_admin,
