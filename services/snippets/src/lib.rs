@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod cached;
+pub mod cached_accounts;
 pub mod config;
 pub mod domain;
 pub mod grpc;

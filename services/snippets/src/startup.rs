@@ -7,6 +7,7 @@ use chassis::Background;
 
 use crate::{
     cached::CachedSnippets,
+    cached_accounts::CachedAccounts,
     config::ApiConfig,
     grpc::Api,
     near::NearSnippets,
@@ -36,7 +37,7 @@ pub struct Backends {
     pub snippets: Arc<dyn SnippetStore>,
     /// Removes snippets there that are over.
     pub sweep: Arc<dyn Sweep>,
-    /// Where accounts and keys are kept.
+    /// Where accounts and keys are kept; keys are remembered in front of it.
     pub accounts: Arc<dyn AccountStore>,
     /// Where the key of page tokens is kept.
     pub page_token_keys: Arc<dyn PageTokenKeys>,
@@ -91,7 +92,7 @@ pub fn build(
     background.start("sweeper", |stop| sweeper.run(stop));
     let api = Api {
         snippets: backends.snippets,
-        accounts: backends.accounts,
+        accounts: Arc::new(CachedAccounts::new(backends.accounts)),
         page_token_keys: backends.page_token_keys,
         views,
         view_counts,

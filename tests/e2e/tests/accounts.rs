@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use e2e::{ADMIN_KEY, Client, NewKey, assert_explained, violated_fields};
+use e2e::{ADMIN_KEY, Client, NewKey, PATIENCE, assert_explained, violated_fields};
 use prost::Message as _;
 use rpc::snippets::v1::{
     Account, CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetCallerRequest,
@@ -91,22 +91,64 @@ async fn a_header_without_a_usable_key_is_refused_by_every_method() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_by_the_other_replica_within_a_second() {
+async fn a_revoked_key_is_refused_at_once_here_and_soon_and_for_good_elsewhere() {
     let anonymous = anonymous().await;
     let NewKey { secret, key, .. } = anonymous.new_key(Tier::Admin).await.unwrap();
     let elsewhere = Client::to(&product().await.snippets[1]).await.unwrap().with_key(&secret);
-    assert!(known_as(&elsewhere).await.unwrap().is_some());
+    let here = anonymous.with_key(&secret);
+    for caller in [&here, &elsewhere] {
+        assert!(known_as(caller).await.unwrap().is_some());
+    }
 
     let request = RevokeApiKeyRequest { id: key.id.clone() };
     let mut admin = anonymous.as_admin().accounts();
     admin.revoke_api_key(request.clone()).await.unwrap();
+    assert_refused_everywhere(&here, "a revoked key").await;
+    // It takes a second at most, which is for the unit tests to measure.
     let refused = async || known_as(&elsewhere).await.is_err();
-    until("the revoked key is refused", Duration::from_secs(1), refused).await.unwrap();
-    assert_refused_everywhere(&elsewhere, "a revoked key").await;
+    until("the revoked key is refused", PATIENCE, refused).await.unwrap();
+    for caller in [&elsewhere, &here, &elsewhere] {
+        assert_refused_everywhere(caller, "a revoked key").await;
+    }
     // Revoking twice is not an error; a key that never was is.
     admin.revoke_api_key(request).await.unwrap();
     let unknown = RevokeApiKeyRequest { id: "00000000-0000-0000-0000-000000000000".into() };
     assert_eq!(admin.revoke_api_key(unknown).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_tier_and_a_disabled_account_are_known_elsewhere_soon() {
+    let anonymous = anonymous().await;
+    let admin = anonymous.as_admin();
+    let NewKey { account, secret, .. } = anonymous.new_key(Tier::Free).await.unwrap();
+    let elsewhere = Client::to(&product().await.snippets[1]).await.unwrap().with_key(&secret);
+    assert_eq!(known_as(&elsewhere).await.unwrap().unwrap().tier(), Tier::Free);
+    let raised = Account { id: account.id.clone(), tier: Tier::Premium.into(), ..Account::default() };
+    edit(&admin, raised, None).await.unwrap();
+    let known = async || known_as(&elsewhere).await.unwrap().unwrap().tier() == Tier::Premium;
+    until("the tier is known", PATIENCE, known).await.unwrap();
+    edit(&admin, Account { id: account.id, disabled: true, ..Account::default() }, None).await.unwrap();
+    let refused = async || known_as(&elsewhere).await.is_err();
+    until("the disabled account is refused", PATIENCE, refused).await.unwrap();
+    assert_refused_everywhere(&elsewhere, "a disabled account").await;
+}
+
+#[tokio::test]
+async fn a_key_in_use_costs_the_database_a_fraction_of_its_calls() {
+    let product = e2e::product(&e2e::backends().await).replicas(1).workers(0).start().await.unwrap();
+    let replica = &product.snippets[0];
+    let caller = Client::to(replica).await.unwrap().as_new(Tier::Free).await.unwrap();
+    let lookups = async |outcome: &str| {
+        replica.metric(&format!("snippets_api_key_lookups_total{{outcome=\"{outcome}\"}}")).await.unwrap()
+    };
+    let calls = 50_u32;
+    for _ in 0..calls {
+        known_as(&caller).await.unwrap();
+    }
+    let [hits, misses] = [lookups("hit").await, lookups("miss").await];
+    assert!((hits + misses - f64::from(calls)).abs() < 0.5, "{hits} {misses}");
+    assert!(hits > 0.0 && misses > 0.0, "{hits} {misses}");
+    assert!(lookups("error").await.abs() < 0.5);
 }
 
 #[tokio::test]

@@ -70,6 +70,9 @@ async fn cached_reads_are_served(readers: &[Client], views: &Views, snippets: &S
 async fn the_rest_is_unavailable(rig: &Rig, readers: &[Client], snippets: &Snippets) {
     for reader in readers {
         let (owner, admin) = (rig.owner(reader), rig.admin(reader));
+        // Whose key it is, is remembered for a second.
+        let forgotten = async || owner.look(&snippets.cached).await.is_err();
+        until("the owner's key is forgotten", PATIENCE, forgotten).await.unwrap();
         let refused = tokio::join!(
             reader.get(&snippets.uncached, SnippetView::Full),
             reader.create("x"),

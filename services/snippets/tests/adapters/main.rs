@@ -4,6 +4,8 @@
 
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod cached;
+#[cfg(feature = "postgres")]
+mod cached_accounts;
 mod contract;
 mod memory;
 #[cfg(feature = "postgres")]

@@ -1,7 +1,7 @@
 //! The stores in Postgres.
 
 use crate::{
-    contract::{HasSnippets, World, stores_hold},
+    contract::{HasAccounts, HasSnippets, World, stores_hold},
     sample,
 };
 use async_trait::async_trait;
@@ -61,12 +61,14 @@ impl HasSnippets for PostgresWorld {
     }
 }
 
-#[async_trait]
-impl World for PostgresWorld {
+impl HasAccounts for PostgresWorld {
     fn accounts(&self) -> &dyn AccountStore {
         &self.accounts
     }
+}
 
+#[async_trait]
+impl World for PostgresWorld {
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
     }

@@ -1,7 +1,7 @@
 //! The stores in SQLite.
 
 use crate::{
-    contract::{HasSnippets, World, stores_hold},
+    contract::{HasAccounts, HasSnippets, World, stores_hold},
     sample,
 };
 use async_trait::async_trait;
@@ -58,12 +58,14 @@ impl HasSnippets for SqliteWorld {
     }
 }
 
-#[async_trait]
-impl World for SqliteWorld {
+impl HasAccounts for SqliteWorld {
     fn accounts(&self) -> &dyn AccountStore {
         &self.accounts
     }
+}
 
+#[async_trait]
+impl World for SqliteWorld {
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
     }

@@ -1,4 +1,4 @@
-use super::World;
+use super::HasAccounts;
 use crate::sample;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use snippets::{
     ports::AccountError,
 };
 
-pub async fn reads_back_accounts_of_every_tier(world: &impl World) {
+pub async fn reads_back_accounts_of_every_tier(world: &impl HasAccounts) {
     for tier in [Tier::Free, Tier::Premium, Tier::Admin] {
         for disabled in [false, true] {
             let account = Account { disabled, ..sample::account(tier) };
@@ -21,7 +21,7 @@ pub async fn reads_back_accounts_of_every_tier(world: &impl World) {
     assert_eq!(world.accounts().get_account(AccountId::generate()).await.unwrap(), None);
 }
 
-pub async fn finds_a_key_by_its_hash(world: &impl World) {
+pub async fn finds_a_key_by_its_hash(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Premium));
     store.create_account(&account).await.unwrap();
     let expiring = ApiKey { expire_time: Some(now() + TimeDelta::days(1)), ..sample::api_key(&account) };
@@ -34,14 +34,14 @@ pub async fn finds_a_key_by_its_hash(world: &impl World) {
     assert_eq!(store.find_by_key_hash(&KeyHash::of("snip_unknown")).await.unwrap(), None);
 }
 
-pub async fn a_key_needs_an_account(world: &impl World) {
+pub async fn a_key_needs_an_account(world: &impl HasAccounts) {
     let (key, hash) = (sample::api_key(&sample::account(Tier::Free)), ApiKeySecret::generate().hash());
     let created = world.accounts().create_api_key(&key, &hash).await;
     assert!(matches!(created, Err(AccountError::NotFound)), "{created:?}");
     assert_eq!(world.accounts().find_by_key_hash(&hash).await.unwrap(), None);
 }
 
-pub async fn revoking_twice_keeps_the_first_time(world: &impl World) {
+pub async fn revoking_twice_keeps_the_first_time(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Free));
     let (key, hash) = (sample::api_key(&account), ApiKeySecret::generate().hash());
     store.create_account(&account).await.unwrap();
@@ -53,12 +53,12 @@ pub async fn revoking_twice_keeps_the_first_time(world: &impl World) {
     assert_eq!(found, ApiKey { revoke_time: Some(first), ..key });
 }
 
-pub async fn revoking_an_unknown_key_is_not_found(world: &impl World) {
+pub async fn revoking_an_unknown_key_is_not_found(world: &impl HasAccounts) {
     let revoked = world.accounts().revoke_api_key(ApiKeyId::generate(), now()).await;
     assert!(matches!(revoked, Err(AccountError::NotFound)), "{revoked:?}");
 }
 
-pub async fn lists_accounts_newest_first_page_by_page(world: &impl World) {
+pub async fn lists_accounts_newest_first_page_by_page(world: &impl HasAccounts) {
     let store = world.accounts();
     assert_eq!(store.list_accounts(None, 10).await.unwrap(), []);
     let mut accounts = Vec::new();
@@ -76,7 +76,7 @@ pub async fn lists_accounts_newest_first_page_by_page(world: &impl World) {
     assert_eq!(store.list_accounts(Some(accounts[4].id), 2).await.unwrap(), []);
 }
 
-pub async fn an_edit_changes_what_the_patch_names(world: &impl World) {
+pub async fn an_edit_changes_what_the_patch_names(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Free));
     let other = sample::account(Tier::Free);
     store.create_account(&account).await.unwrap();
@@ -98,13 +98,13 @@ pub async fn an_edit_changes_what_the_patch_names(world: &impl World) {
     assert_eq!(store.get_account(other.id).await.unwrap(), Some(other));
 }
 
-pub async fn an_edit_needs_an_account(world: &impl World) {
+pub async fn an_edit_needs_an_account(world: &impl HasAccounts) {
     let patch = AccountPatch { disabled: Some(true), ..AccountPatch::default() };
     let edited = world.accounts().update_account(AccountId::generate(), &patch).await;
     assert!(matches!(edited, Err(AccountError::NotFound)), "{edited:?}");
 }
 
-pub async fn lists_the_keys_of_one_account_newest_first(world: &impl World) {
+pub async fn lists_the_keys_of_one_account_newest_first(world: &impl HasAccounts) {
     let store = world.accounts();
     let [one, two] = [(); 2].map(|()| sample::account(Tier::Free));
     let unknown = store.list_api_keys(one.id).await;
@@ -123,7 +123,7 @@ pub async fn lists_the_keys_of_one_account_newest_first(world: &impl World) {
     assert_eq!(store.list_api_keys(one.id).await.unwrap(), newest_first);
 }
 
-pub async fn lists_all_keys_in_force_and_the_last_revoked(world: &impl World) {
+pub async fn lists_all_keys_in_force_and_the_last_revoked(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Free));
     store.create_account(&account).await.unwrap();
     let in_force = sample::api_key(&account);
@@ -139,7 +139,7 @@ pub async fn lists_all_keys_in_force_and_the_last_revoked(world: &impl World) {
     assert_eq!(store.list_api_keys(account.id).await.unwrap(), expected);
 }
 
-pub async fn a_hundred_keys_are_in_force_at_most(world: &impl World) {
+pub async fn a_hundred_keys_are_in_force_at_most(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Free));
     store.create_account(&account).await.unwrap();
     let first = sample::api_key(&account);
@@ -153,7 +153,7 @@ pub async fn a_hundred_keys_are_in_force_at_most(world: &impl World) {
     create_key(world, &sample::api_key(&account)).await.unwrap();
 }
 
-pub async fn of_keys_made_at_once_no_more_are_stored(world: &impl World) {
+pub async fn of_keys_made_at_once_no_more_are_stored(world: &impl HasAccounts) {
     let (store, account) = (world.accounts(), sample::account(Tier::Free));
     store.create_account(&account).await.unwrap();
     for _ in 0..API_KEYS_MAX - 3 {
@@ -165,6 +165,6 @@ pub async fn of_keys_made_at_once_no_more_are_stored(world: &impl World) {
     assert_eq!(store.list_api_keys(account.id).await.unwrap().len(), usize::from(API_KEYS_MAX));
 }
 
-async fn create_key(world: &impl World, key: &ApiKey) -> Result<(), AccountError> {
+async fn create_key(world: &impl HasAccounts, key: &ApiKey) -> Result<(), AccountError> {
     world.accounts().create_api_key(key, &ApiKeySecret::generate().hash()).await
 }

@@ -62,26 +62,7 @@ macro_rules! stores_hold {
                 ]
             );
         }
-        mod account_store {
-            crate::contract::holds!(
-                crate::contract::accounts,
-                $world,
-                [
-                    reads_back_accounts_of_every_tier,
-                    finds_a_key_by_its_hash,
-                    a_key_needs_an_account,
-                    lists_accounts_newest_first_page_by_page,
-                    an_edit_changes_what_the_patch_names,
-                    an_edit_needs_an_account,
-                    lists_the_keys_of_one_account_newest_first,
-                    lists_all_keys_in_force_and_the_last_revoked,
-                    a_hundred_keys_are_in_force_at_most,
-                    of_keys_made_at_once_no_more_are_stored,
-                    revoking_twice_keeps_the_first_time,
-                    revoking_an_unknown_key_is_not_found,
-                ]
-            );
-        }
+        crate::contract::accounts_hold!($world);
         mod page_token_keys {
             crate::contract::holds!(crate::contract::page_token_keys, $world, [has_one_key_for_good]);
         }
@@ -109,6 +90,33 @@ macro_rules! stores_hold {
     };
 }
 pub(crate) use stores_hold;
+
+/// Tests a world of accounts against all that their stores promise.
+macro_rules! accounts_hold {
+    ($world:path) => {
+        mod account_store {
+            crate::contract::holds!(
+                crate::contract::accounts,
+                $world,
+                [
+                    reads_back_accounts_of_every_tier,
+                    finds_a_key_by_its_hash,
+                    a_key_needs_an_account,
+                    lists_accounts_newest_first_page_by_page,
+                    an_edit_changes_what_the_patch_names,
+                    an_edit_needs_an_account,
+                    lists_the_keys_of_one_account_newest_first,
+                    lists_all_keys_in_force_and_the_last_revoked,
+                    a_hundred_keys_are_in_force_at_most,
+                    of_keys_made_at_once_no_more_are_stored,
+                    revoking_twice_keeps_the_first_time,
+                    revoking_an_unknown_key_is_not_found,
+                ]
+            );
+        }
+    };
+}
+pub(crate) use accounts_hold;
 
 /// Tests a cache against all that caches promise.
 macro_rules! cache_holds {
@@ -144,10 +152,14 @@ pub trait HasSnippets: Send + Sync {
     fn snippets(&self) -> &dyn SnippetStore;
 }
 
+/// Accounts in one fresh database.
+pub trait HasAccounts: Send + Sync {
+    fn accounts(&self) -> &dyn AccountStore;
+}
+
 /// Stores over one fresh database.
 #[async_trait]
-pub trait World: HasSnippets {
-    fn accounts(&self) -> &dyn AccountStore;
+pub trait World: HasSnippets + HasAccounts {
     fn sweep(&self) -> &dyn Sweep;
     fn page_token_keys(&self) -> &dyn PageTokenKeys;
     fn totals(&self) -> &dyn ViewTotals;
