@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, sync::Cache};
+use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
 use crate::domain::{Snippet, SnippetId};
 
@@ -47,6 +47,8 @@ impl Copies {
             .max_capacity(bytes_max)
             .weigher(|_, copy: &Copy| u32::try_from(copy.bytes()).unwrap_or(u32::MAX))
             .expire_after(OwnLifetime)
+            // The default policy may refuse a new entry for the sake of old ones, which are of no use in a second.
+            .eviction_policy(EvictionPolicy::lru())
             .build();
         let absent = Cache::builder().max_capacity(ABSENT_MAX).expire_after(OwnLifetime).build();
         Self { present, absent, bytes_max, added: AtomicU64::new(0) }
