@@ -1,8 +1,9 @@
 //! What the service needs of the world, as traits. Adapters implement them; `startup` picks the adapters.
 
 use crate::domain::{
-    Account, AccountId, AccountPatch, ApiKey, ApiKeyId, Body, Caller, KeyHash, PageTokenKey, Snippet,
-    SnippetId, SnippetMetadata, SnippetPatch, StatsRange, Version, ViewStats,
+    Account, AccountId, AccountPatch, ApiKey, ApiKeyId, Body, Caller, KeyHash, ListPosition, Listed,
+    PageTokenKey, Snippet, SnippetId, SnippetList, SnippetMetadata, SnippetPatch, StatsRange, Version,
+    ViewStats,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -135,6 +136,34 @@ pub trait Sweep: Send + Sync + 'static {
 
     /// Forgets up to `limit` requests that were made by then, and returns how many.
     async fn forget_create_requests(&self, by: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Lists snippets.
+#[async_trait]
+pub trait SnippetLists: Send + Sync + 'static {
+    /// Up to `limit` of the snippets in the list, those that come first after a place, or first of all. Whatever is written
+    /// meanwhile, going on after the last of a page shows nothing twice and, ordered by time, misses nothing.
+    async fn page(
+        &self,
+        list: &SnippetList,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError>;
+
+    /// Copies the views of some snippets to where lists are ordered by them, which goes round all of them; unless another
+    /// replica is at it, or the last round ended less than `interval` ago.
+    async fn copy_views(&self, interval: Duration) -> Result<CopiedViews, StoreError>;
+}
+
+/// What has become of [`SnippetLists::copy_views`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopiedViews {
+    /// There are more to be copied.
+    Some,
+    /// The round is complete.
+    All,
+    /// It was not its time.
+    NotDue,
 }
 
 /// Why an account or a key was not changed.

@@ -1,9 +1,10 @@
 //! What the two databases have in common.
 
 use crate::{
-    domain::{MaxViews, Tier, Violations, Visibility},
+    domain::{ListPosition, MaxViews, SnippetId, Tier, Violations, Visibility},
     ports::StoreError,
 };
+use chrono::DateTime;
 use sqlx::{Error, error::DatabaseError};
 use std::io::ErrorKind;
 
@@ -69,6 +70,12 @@ pub(super) fn views(number: i64) -> Result<u64, Error> {
 /// The number of rows that a statement gives at most.
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// Before everything in a list: no views are more, no time is later, and no id that is ever generated is greater.
+pub(super) fn start_of_list() -> Result<ListPosition, Error> {
+    let create_time = DateTime::from_timestamp(253_402_300_799, 0).ok_or_else(|| corrupt("no such time"))?;
+    Ok(ListPosition { views: u64::MAX, create_time, id: parsed(SnippetId::parse("zzzzzzzzzzz"))? })
 }
 
 /// Sorts what went wrong; `classify_database` knows the database's own codes.

@@ -16,7 +16,8 @@ impl Tag {
         &self.0
     }
 
-    fn parse(field: &str, text: String) -> Result<Self, Violation> {
+    /// A violation of `field` when it is empty, too long or contains NUL.
+    pub fn parse(field: &str, text: String) -> Result<Self, Violation> {
         if text.is_empty() {
             return Err(Violation::new(field, "must not be empty"));
         }

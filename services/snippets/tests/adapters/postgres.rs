@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::postgres::{
-        Database, Options, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetStore, PostgresSweep,
-        PostgresViewHistory, PostgresViewTotals, migrate,
+        Database, Options, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetLists,
+        PostgresSnippetStore, PostgresSweep, PostgresViewHistory, PostgresViewTotals, migrate,
     },
     domain::{Granularity, Period, SnippetId},
     ports::{
-        AccountStore, InsertError, PageTokenKeys, SnippetStore, StoreError, Sweep, ViewHistory, ViewTotals,
+        AccountStore, InsertError, PageTokenKeys, SnippetLists, SnippetStore, StoreError, Sweep, ViewHistory,
+        ViewTotals,
     },
 };
 use std::{
@@ -33,6 +34,7 @@ const VIEW_TABLES: &str = concat!(
 struct PostgresWorld {
     database: stack::Database,
     snippets: PostgresSnippetStore,
+    lists: PostgresSnippetLists,
     accounts: PostgresAccountStore,
     sweep: PostgresSweep,
     page_token_keys: PostgresPageTokenKeys,
@@ -47,6 +49,7 @@ async fn world() -> PostgresWorld {
     PostgresWorld {
         database,
         snippets: PostgresSnippetStore::new(pool.clone()),
+        lists: PostgresSnippetLists::new(pool.clone()),
         accounts: PostgresAccountStore::new(pool.clone()),
         sweep: PostgresSweep::new(pool.clone()),
         page_token_keys: PostgresPageTokenKeys::new(pool.clone()),
@@ -69,6 +72,10 @@ impl HasAccounts for PostgresWorld {
 
 #[async_trait]
 impl World for PostgresWorld {
+    fn lists(&self) -> &dyn SnippetLists {
+        &self.lists
+    }
+
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
     }

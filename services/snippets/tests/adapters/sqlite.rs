@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::sqlite::{
-        Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetStore, SqliteSweep,
-        SqliteViewHistory, SqliteViewTotals,
+        Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
+        SqliteSweep, SqliteViewHistory, SqliteViewTotals,
     },
     domain::Granularity,
-    ports::{AccountStore, PageTokenKeys, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{AccountStore, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use sqlx::{
     AssertSqlSafe, Connection as _, SqliteConnection,
@@ -30,6 +30,7 @@ struct SqliteWorld {
     data_dir: TempDir,
     database: Database,
     snippets: SqliteSnippetStore,
+    lists: SqliteSnippetLists,
     accounts: SqliteAccountStore,
     sweep: SqliteSweep,
     page_token_keys: SqlitePageTokenKeys,
@@ -43,6 +44,7 @@ async fn world() -> SqliteWorld {
     SqliteWorld {
         data_dir,
         snippets: SqliteSnippetStore::new(database.clone()),
+        lists: SqliteSnippetLists::new(database.clone()),
         accounts: SqliteAccountStore::new(database.clone()),
         sweep: SqliteSweep::new(database.clone()),
         page_token_keys: SqlitePageTokenKeys::new(database.clone()),
@@ -66,6 +68,10 @@ impl HasAccounts for SqliteWorld {
 
 #[async_trait]
 impl World for SqliteWorld {
+    fn lists(&self) -> &dyn SnippetLists {
+        &self.lists
+    }
+
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
     }

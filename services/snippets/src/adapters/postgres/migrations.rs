@@ -7,6 +7,7 @@ const SCHEMA: Schema = Schema {
         (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
         (2, "lifetimes", include_str!("../../../migrations/postgres/0002_lifetimes.sql")),
         (3, "lists", include_str!("../../../migrations/postgres/0003_lists.sql")),
+        (4, "lists", include_str!("../../../migrations/postgres/0004_lists.sql")),
     ]),
 };
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod database;
+mod lists;
 mod migrations;
 mod page_token_key;
 mod snippets;
@@ -12,6 +13,7 @@ mod views;
 pub use self::database::Database;
 pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
+pub use lists::PostgresSnippetLists;
 pub use migrations::migrate;
 pub use page_token_key::PostgresPageTokenKeys;
 pub use snippets::PostgresSnippetStore;

@@ -251,7 +251,7 @@ fn to_found(row: &PgRow) -> Result<Found, Error> {
     Ok(Found { metadata: to_metadata(row)?, body: body.map(|body| parsed(Body::parse(body))).transpose()? })
 }
 
-fn to_metadata(row: &PgRow) -> Result<SnippetMetadata, Error> {
+pub(super) fn to_metadata(row: &PgRow) -> Result<SnippetMetadata, Error> {
     Ok(SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,
         title: parsed(Title::parse(row.try_get::<&str, _>("title")?))?,

@@ -18,6 +18,7 @@ const MIGRATIONS: Migrations = Migrations(&[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "lifetimes", include_str!("../../../migrations/sqlite/0002_lifetimes.sql")),
     (3, "lists", include_str!("../../../migrations/sqlite/0003_lists.sql")),
+    (4, "lists", include_str!("../../../migrations/sqlite/0004_lists.sql")),
 ]);
 
 /// Readers never wait in WAL mode, and there is one writer at a time: a few connections are enough.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod database;
+mod lists;
 mod page_token_key;
 mod row;
 mod snippets;
@@ -11,6 +12,7 @@ mod views;
 
 pub use accounts::SqliteAccountStore;
 pub use database::Database;
+pub use lists::SqliteSnippetLists;
 pub use page_token_key::SqlitePageTokenKeys;
 pub use snippets::SqliteSnippetStore;
 pub use sweep::SqliteSweep;

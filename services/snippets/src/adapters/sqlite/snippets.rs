@@ -251,7 +251,7 @@ fn to_found(row: &SqliteRow) -> Result<Found, Error> {
     Ok(Found { metadata: to_metadata(row)?, body: body.map(|body| parsed(Body::parse(body))).transpose()? })
 }
 
-fn to_metadata(row: &SqliteRow) -> Result<SnippetMetadata, Error> {
+pub(super) fn to_metadata(row: &SqliteRow) -> Result<SnippetMetadata, Error> {
     let tags = serde_json::from_str(row.try_get("tags")?).map_err(|error| Error::Decode(error.into()))?;
     Ok(SnippetMetadata {
         id: parsed(SnippetId::parse(row.try_get("id")?))?,

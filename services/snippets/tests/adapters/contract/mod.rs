@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod cache;
+pub mod lists;
 pub mod page_token_keys;
 pub mod snippets;
 pub mod sweep;
@@ -48,6 +49,23 @@ macro_rules! stores_hold {
                     of_concurrent_requests_one_makes_its_snippet,
                     each_view_of_a_limit_is_taken_once,
                     what_is_burnt_is_gone,
+                ]
+            );
+        }
+        mod snippet_lists {
+            crate::contract::holds!(
+                crate::contract::lists,
+                $world,
+                [
+                    shows_what_is_known_but_the_body,
+                    everyones_are_the_public_ones_and_ones_own_are_all,
+                    filters_by_language_and_tag_exactly,
+                    follows_edits_and_deletions,
+                    what_is_over_is_not_listed,
+                    equals_in_time_have_an_order_too,
+                    pages_are_whole_whatever_is_written_meanwhile,
+                    the_most_viewed_come_first,
+                    views_of_many_snippets_are_copied_in_steps_and_not_before_their_time,
                 ]
             );
         }
@@ -142,7 +160,7 @@ pub(crate) use cache_holds;
 
 use ::snippets::{
     domain::Granularity,
-    ports::{AccountStore, PageTokenKeys, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{AccountStore, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -160,6 +178,7 @@ pub trait HasAccounts: Send + Sync {
 /// Stores over one fresh database.
 #[async_trait]
 pub trait World: HasSnippets + HasAccounts {
+    fn lists(&self) -> &dyn SnippetLists;
     fn sweep(&self) -> &dyn Sweep;
     fn page_token_keys(&self) -> &dyn PageTokenKeys;
     fn totals(&self) -> &dyn ViewTotals;

@@ -1,0 +1,167 @@
+use super::{
+    super::sql::{from_visibility, start_of_list, views},
+    database::{Database, store_error},
+    snippets::to_metadata,
+    views::is_missing_table,
+};
+use crate::{
+    domain::{ListOrder, ListPosition, ListScope, Listed, SnippetList, Tag},
+    ports::{CopiedViews, SnippetLists, StoreError},
+};
+use async_trait::async_trait;
+use sqlx::{
+    Error, Postgres, Row as _,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+use std::time::Duration;
+
+/// How many counts are copied at a time.
+const COPIES_MAX: i64 = 1_000;
+/// How long others keep away from a replica's turn to copy, should it not end it.
+const TURN_SECONDS: f64 = 5.0;
+
+/// A page: the entries of a scope that come after a place in an order, and what is known of their snippets.
+macro_rules! page {
+    ($scope:literal, $place:literal, $order:literal) => {
+        concat!(
+            "select snippet.*, entry.views as listed_views
+            from snippets.list_entries as entry, lateral (
+                select id, title, language, tags, visibility, owner, create_time, update_time, expire_time,
+                    max_views, version
+                from snippets.snippets where id = entry.id
+                    and (max_views is null or claimed_views < max_views)
+                    and (expire_time is null or expire_time > now())
+            ) as snippet
+            where entry.tag = $1 and entry.language = $2 and ",
+            $scope,
+            " and ",
+            $place,
+            " order by ",
+            $order,
+            " limit $6"
+        )
+    };
+}
+macro_rules! newest {
+    ($scope:literal) => {
+        page!($scope, "(entry.create_time, entry.id) < ($4, $5)", "entry.create_time desc, entry.id desc")
+    };
+}
+macro_rules! most_viewed {
+    ($scope:literal) => {
+        page!(
+            $scope,
+            "(entry.views, entry.create_time, entry.id) < ($3, $4, $5)",
+            "entry.views desc, entry.create_time desc, entry.id desc"
+        )
+    };
+}
+const PUBLIC_NEWEST: &str = newest!("entry.visibility = 1");
+const PUBLIC_MOST_VIEWED: &str = most_viewed!("entry.visibility = 1");
+const OWN_NEWEST: &str = newest!("entry.owner = $7 and entry.visibility = coalesce($8, entry.visibility)");
+const OWN_MOST_VIEWED: &str =
+    most_viewed!("entry.owner = $7 and entry.visibility = coalesce($8, entry.visibility)");
+
+const TAKE_TURN: &str = "update snippets.list_counts set due = now() + $1 * interval '1 second'
+    where due <= now()
+    returning done_to";
+// What a writer has locked is left to the next round: waiting for it, this could wait for each other.
+const COPY: &str = "with counted as materialized (
+        select snippet_id, views from views.totals where snippet_id > $1 order by snippet_id limit $2
+    ), outdated as (
+        select entry.id, entry.language, entry.tag, counted.views
+        from counted join snippets.list_entries as entry on entry.id = counted.snippet_id
+        where entry.views <> counted.views
+        for update of entry skip locked
+    ), copied as (
+        update snippets.list_entries as entry set views = outdated.views from outdated
+        where entry.id = outdated.id and entry.language = outdated.language and entry.tag = outdated.tag
+    )
+    select max(snippet_id) as done_to from counted having count(*) = $2";
+const END_TURN: &str = "update snippets.list_counts set done_to = $1, due = now() + $2 * interval '1 second'";
+
+/// Lists from the table `snippets.list_entries`.
+#[derive(Debug, Clone)]
+pub struct PostgresSnippetLists(Database);
+
+impl PostgresSnippetLists {
+    /// Over this database.
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+
+    /// Copies what comes after a snippet, and gives the last one, unless there was nothing more.
+    async fn copy(&self, done_to: &str) -> Result<Option<String>, Error> {
+        let query = sqlx::query(COPY).bind(done_to).bind(COPIES_MAX);
+        let row = match self.0.fetch_optional(query).await {
+            // The worker has not made its schema yet, so nobody has counted anything.
+            Err(error) if is_missing_table(&error) => None,
+            row => row?,
+        };
+        row.map(|row| row.try_get("done_to")).transpose()
+    }
+
+    async fn take_turn(&self) -> Result<Option<String>, Error> {
+        let turn = self.0.fetch_optional(sqlx::query(TAKE_TURN).bind(TURN_SECONDS)).await?;
+        turn.map(|row| row.try_get("done_to")).transpose()
+    }
+}
+
+#[async_trait]
+impl SnippetLists for PostgresSnippetLists {
+    async fn page(
+        &self,
+        list: &SnippetList,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let after = after.map_or_else(start_of_list, Ok).map_err(store_error)?;
+        let rows = self.0.fetch_all(page(list, &after, limit)).await.map_err(store_error)?;
+        rows.iter().map(to_listed).collect::<Result<_, _>>().map_err(store_error)
+    }
+
+    async fn copy_views(&self, interval: Duration) -> Result<CopiedViews, StoreError> {
+        let Some(done_to) = self.take_turn().await.map_err(store_error)? else {
+            return Ok(CopiedViews::NotDue);
+        };
+        let done_to = self.copy(&done_to).await.map_err(store_error)?;
+        let pause = if done_to.is_some() { Duration::ZERO } else { interval };
+        let end =
+            sqlx::query(END_TURN).bind(done_to.as_deref().unwrap_or_default()).bind(pause.as_secs_f64());
+        self.0.fetch_all(end).await.map_err(store_error)?;
+        Ok(if done_to.is_some() { CopiedViews::Some } else { CopiedViews::All })
+    }
+}
+
+fn page<'a>(
+    list: &'a SnippetList,
+    after: &'a ListPosition,
+    limit: usize,
+) -> Query<'a, Postgres, PgArguments> {
+    let ListPosition { views, create_time, id } = after;
+    let query = sqlx::query(statement(list))
+        .bind(list.tag.as_ref().map_or("", Tag::as_str))
+        .bind(list.language.as_str())
+        .bind(i64::try_from(*views).unwrap_or(i64::MAX))
+        .bind(*create_time)
+        .bind(id.as_str())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    match list.scope {
+        ListScope::Public => query,
+        ListScope::Own { owner, visibility } => query.bind(owner.0).bind(visibility.map(from_visibility)),
+    }
+}
+
+fn statement(list: &SnippetList) -> &'static str {
+    match (list.scope, list.order) {
+        (ListScope::Public, ListOrder::Newest) => PUBLIC_NEWEST,
+        (ListScope::Public, ListOrder::MostViewed) => PUBLIC_MOST_VIEWED,
+        (ListScope::Own { .. }, ListOrder::Newest) => OWN_NEWEST,
+        (ListScope::Own { .. }, ListOrder::MostViewed) => OWN_MOST_VIEWED,
+    }
+}
+
+fn to_listed(row: &PgRow) -> Result<Listed, Error> {
+    Ok(Listed { metadata: to_metadata(row)?, views: views(row.try_get("listed_views")?)? })
+}
