@@ -137,7 +137,6 @@ async fn what_was_stored_survives_opening_again() {
     let world = world().await;
     let snippet = sample::snippet();
     world.snippets.insert(&snippet, None).await.unwrap();
-    world.snippets.insert(&snippet, None).await.unwrap();
     let key = world.page_token_keys.page_token_key().await.unwrap();
     world.database.check().await.unwrap();
     world.database.close().await;

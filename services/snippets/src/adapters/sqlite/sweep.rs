@@ -16,7 +16,7 @@ const REMOVE_BURNT: &str = "delete from snippets where id in (
     select id from snippets where claimed_views >= max_views
     limit ?1)
     returning id";
-const FORGET_CREATE_REQUESTS: &str = "delete from create_requests where ctid in (
+const FORGET_CREATE_REQUESTS: &str = "delete from create_requests where rowid in (
     select rowid from create_requests where create_time <= ?2
     order by create_time limit ?1)
     returning request_id";
