@@ -1,14 +1,17 @@
-//! Which fields an update changes.
+//! What an update changes of a snippet.
 
 use chrono::{DateTime, Utc};
 use prost_types::FieldMask;
 use rpc::snippets::v1 as pb;
 
-use super::{error::ApiError, messages};
+use super::{error::ApiError, field_mask::Fields, messages};
 use crate::domain::{Body, Language, SnippetPatch, Tags, Title, Violation, Violations};
 
-const MUTABLE: [&str; 7] = ["title", "language", "body", "tags", "visibility", "expire_time", "ttl"];
-const FIXED: [&str; 7] = ["id", "create_time", "update_time", "max_views", "view_count", "etag", "owner"];
+const FIELDS: Fields = Fields {
+    resource: "a snippet",
+    mutable: &["title", "language", "body", "tags", "visibility", "expire_time", "ttl"],
+    fixed: &["id", "create_time", "update_time", "max_views", "view_count", "etag", "owner"],
+};
 
 /// Validates an edit at `now`: the fields that the mask names or, without one, those that are set.
 pub(super) fn patch(
@@ -16,14 +19,7 @@ pub(super) fn patch(
     mask: Option<FieldMask>,
     now: DateTime<Utc>,
 ) -> Result<SnippetPatch, ApiError> {
-    let fields = match mask.map(|mask| mask.paths) {
-        Some(paths) if paths != ["*"] => masked(&paths)?,
-        Some(_) => MUTABLE.to_vec(),
-        None => set_fields(&message),
-    };
-    if fields.is_empty() {
-        return Err(Violation::new("update_mask", "must name a field, or a field must be set").into());
-    }
+    let fields = FIELDS.chosen(mask, set_fields(&message))?;
     parse(message, &fields, now)
 }
 
@@ -59,29 +55,6 @@ fn parse(message: pb::Snippet, fields: &[&str], now: DateTime<Utc>) -> Result<Sn
     Ok(patch)
 }
 
-fn masked(paths: &[String]) -> Result<Vec<&'static str>, ApiError> {
-    let mut violations = Violations::default();
-    let mut fields = Vec::new();
-    for path in paths {
-        match MUTABLE.iter().find(|name| *name == path) {
-            Some(field) => fields.push(*field),
-            None => violations.push(Violation::new("update_mask", refusal(path))),
-        }
-    }
-    violations.into_result()?;
-    Ok(fields)
-}
-
-fn refusal(path: &str) -> String {
-    if path == "*" {
-        "\"*\" must stand alone".to_owned()
-    } else if FIXED.contains(&path) {
-        format!("{path:?} can't be changed")
-    } else {
-        format!("{path:?} is no field of a snippet; expected {}", MUTABLE.join(", "))
-    }
-}
-
 fn set_fields(message: &pb::Snippet) -> Vec<&'static str> {
     let set = [
         !message.title.is_empty(),
@@ -92,7 +65,7 @@ fn set_fields(message: &pb::Snippet) -> Vec<&'static str> {
         message.expire_time.is_some(),
         message.ttl.is_some(),
     ];
-    MUTABLE.into_iter().zip(set).filter_map(|(field, set)| set.then_some(field)).collect()
+    FIELDS.mutable.iter().zip(set).filter_map(|(field, set)| set.then_some(*field)).collect()
 }
 
 #[cfg(test)]
