@@ -88,11 +88,6 @@ impl Error {
         error
     }
 
-    /// UNIMPLEMENTED for a method whose time has not come.
-    pub fn method_unimplemented() -> Self {
-        Self::new(Code::Unimplemented, "METHOD_NOT_SUPPORTED", "this method is not served yet")
-    }
-
     /// RESOURCE_EXHAUSTED with RetryInfo, QuotaFailure, and the `retry-after` and `ratelimit-*` metadata.
     pub fn rate_limited(quota: &ExceededQuota) -> Self {
         let mut error =

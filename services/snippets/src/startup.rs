@@ -12,11 +12,11 @@ use crate::{
     grpc::Api,
     near::NearSnippets,
     ports::{
-        AccountStore, BatchPublisher, PageTokenKeys, RateLimiter, SnippetCache, SnippetStore, Sweep,
-        ViewHistory, ViewTotals,
+        AccountStore, BatchPublisher, PageTokenKeys, RateLimiter, SnippetCache, SnippetLists, SnippetStore,
+        Sweep, ViewHistory, ViewTotals,
     },
     sweeper::Sweeper,
-    views::{self, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
+    views::{self, ListViews, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
 };
 
 #[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
@@ -35,6 +35,8 @@ const FLUSHER_SHARE: f64 = 0.8;
 pub struct Backends {
     /// Where snippets are kept, with its cache in front.
     pub snippets: Arc<dyn SnippetStore>,
+    /// Lists snippets.
+    pub lists: Arc<dyn SnippetLists>,
     /// Removes snippets there that are over.
     pub sweep: Arc<dyn Sweep>,
     /// Where accounts and keys are kept; keys are remembered in front of it.
@@ -87,11 +89,14 @@ pub fn build(
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
+    let copier = ListViews::new(backends.lists.clone());
+    background.start("list views", |stop| copier.run(stop));
     let views = start_counting(backends.publisher, &config, background_timeout, background)?;
     let sweeper = Sweeper::new(backends.sweep, views.clone());
     background.start("sweeper", |stop| sweeper.run(stop));
     let api = Api {
         snippets: backends.snippets,
+        lists: backends.lists,
         accounts: Arc::new(CachedAccounts::new(backends.accounts)),
         page_token_keys: backends.page_token_keys,
         views,

@@ -337,16 +337,6 @@ async fn a_read_of_what_has_not_changed_has_no_body_and_is_a_view() {
 }
 
 #[tokio::test]
-async fn a_method_whose_time_has_not_come_says_so() {
-    let admin = anonymous().await.as_admin();
-    for method in ["SnippetService/ListSnippets"] {
-        let status = admin.call(&format!("/snippets.v1.{method}")).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unimplemented, "{method}");
-        assert_explained(&status);
-    }
-}
-
-#[tokio::test]
 async fn a_view_that_is_not_specified_is_full() {
     let reader = anonymous().await;
     let created = reader.create(complete()).await.unwrap();

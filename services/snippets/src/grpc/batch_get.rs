@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures_util::future::join_all;
 use rpc::snippets::v1 as pb;
 use tonic::Request;
 
@@ -32,7 +31,7 @@ impl Snippets {
         let (ids, full) = both(ids(&request.ids), full)?;
         let mut found =
             if full { self.whole(&ids, &caller).await? } else { self.bare(&ids, &caller).await? };
-        let view_counts = self.view_counts(found.keys()).await;
+        let view_counts = self.view_counts.get_many(found.keys().copied()).await;
         let mut response = pb::BatchGetSnippetsResponse::default();
         for id in ids {
             let Some(Found { metadata, body }) = self.viewed(found.remove(&id), full, &caller).await? else {
@@ -98,11 +97,6 @@ impl Snippets {
             }
         }
         Ok(whole)
-    }
-
-    async fn view_counts(&self, ids: impl Iterator<Item = &SnippetId>) -> HashMap<SnippetId, u64> {
-        // Asked for at once, they are one query.
-        join_all(ids.map(async |id| (*id, self.view_counts.get(id).await))).await.into_iter().collect()
     }
 }
 

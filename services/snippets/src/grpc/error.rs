@@ -21,8 +21,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum ApiError {
     #[error(transparent)]
     Invalid(#[from] Violations),
-    #[error("the method is not served yet")]
-    MethodUnimplemented,
     #[error("the bodies have more than {bytes_max} bytes together")]
     BatchTooLarge { bytes_max: usize },
     #[error(transparent)]
@@ -125,7 +123,6 @@ fn public(error: ApiError) -> Error {
         ApiError::Invalid(violations) => Error::invalid_argument(
             violations.into_iter().map(|v| FieldViolation { field: v.field, description: v.description }),
         ),
-        ApiError::MethodUnimplemented => Error::method_unimplemented(),
         ApiError::BatchTooLarge { bytes_max } => Error::new(
             Code::OutOfRange,
             "BATCH_TOO_LARGE",

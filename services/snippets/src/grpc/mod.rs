@@ -8,6 +8,7 @@ mod create_request;
 mod error;
 mod field_mask;
 mod limit_writes;
+mod list;
 mod messages;
 mod page;
 mod page_token;
@@ -25,7 +26,7 @@ use tonic::service::Routes;
 
 use crate::{
     domain::KeyHash,
-    ports::{AccountStore, PageTokenKeys, RateLimiter, SnippetStore, ViewHistory, ViewSink},
+    ports::{AccountStore, PageTokenKeys, RateLimiter, SnippetLists, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -41,6 +42,8 @@ const ACCOUNT_REQUEST_BYTES_MAX: usize = 64 * 1024;
 pub struct Api {
     /// Where snippets are kept.
     pub snippets: Arc<dyn SnippetStore>,
+    /// Lists snippets.
+    pub lists: Arc<dyn SnippetLists>,
     /// Where accounts and keys are kept.
     pub accounts: Arc<dyn AccountStore>,
     /// Where the key of page tokens is kept.
@@ -62,14 +65,16 @@ pub struct Api {
 impl Api {
     /// Both services, behind authentication and, for writes, the rate limit.
     pub fn routes(self) -> Router {
+        let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
         let snippets = snippets::Snippets {
             store: self.snippets,
+            lists: self.lists,
+            page_tokens: page_tokens.clone(),
             views: self.views,
             view_counts: self.view_counts,
             view_history: self.view_history,
         };
         let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
-        let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
         let accounts = accounts::Accounts::new(self.accounts.clone(), page_tokens);
         let accounts =
             AccountServiceServer::new(accounts).max_decoding_message_size(ACCOUNT_REQUEST_BYTES_MAX);

@@ -7,13 +7,16 @@ use rpc::snippets::v1 as pb;
 use rpc::snippets::v1::snippet_service_server::SnippetService;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate::caller, create_request, error::ApiError, messages, update_mask, view_stats};
+use super::{
+    authenticate::caller, create_request, error::ApiError, messages, page_token::PageTokens, update_mask,
+    view_stats,
+};
 use crate::{
     domain::{
         Action, Caller, MaxViews, NewSnippet, Snippet, SnippetId, SnippetMetadata, Version, Violation,
         Violations, authorize, demand_account, now,
     },
-    ports::{CreateRequest, InsertError, Inserted, SnippetStore, ViewHistory, ViewSink},
+    ports::{CreateRequest, InsertError, Inserted, SnippetLists, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
@@ -22,6 +25,8 @@ const ID_TRIES: usize = 3;
 
 pub(super) struct Snippets {
     pub(super) store: Arc<dyn SnippetStore>,
+    pub(super) lists: Arc<dyn SnippetLists>,
+    pub(super) page_tokens: Arc<PageTokens>,
     pub(super) views: Arc<dyn ViewSink>,
     pub(super) view_counts: Arc<ViewCounts>,
     pub(super) view_history: Arc<dyn ViewHistory>,
@@ -206,9 +211,9 @@ impl SnippetService for Snippets {
 
     async fn list_snippets(
         &self,
-        _: Request<pb::ListSnippetsRequest>,
+        request: Request<pb::ListSnippetsRequest>,
     ) -> Result<Response<pb::ListSnippetsResponse>, Status> {
-        Err(ApiError::MethodUnimplemented.into())
+        Ok(Response::new(self.list(request).await?))
     }
 
     async fn get_view_stats(

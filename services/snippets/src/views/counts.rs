@@ -8,6 +8,7 @@ use crate::{
     domain::SnippetId,
     ports::{StoreError, ViewTotals},
 };
+use futures_util::future::join_all;
 use moka::{policy::EvictionPolicy, sync::Cache};
 use parking_lot::Mutex;
 use requests::{Batch, Counts, Requests};
@@ -91,6 +92,12 @@ impl ViewCounts {
             metrics::counter!("snippets_view_counts_outdated_total").increment(1);
         }
         self.known.get(id).or(known).map_or(0, |known| known.views)
+    }
+
+    /// The views of several snippets, each as [`get`](Self::get) has it.
+    pub async fn get_many(&self, ids: impl IntoIterator<Item = SnippetId>) -> HashMap<SnippetId, u64> {
+        // What is asked for at once is one query.
+        join_all(ids.into_iter().map(async |id| (id, self.get(&id).await))).await.into_iter().collect()
     }
 
     /// Refreshes what is asked for, until stopped.

@@ -10,6 +10,7 @@ mod counts;
 mod flusher;
 mod instruments;
 mod keeper;
+mod lists;
 mod places;
 mod reader;
 mod sender;
@@ -20,6 +21,7 @@ pub use aggregator::ViewAggregator;
 pub use batches::BatchLimits;
 pub use counts::ViewCounts;
 pub use flusher::{Options, ViewFlusher};
+pub use lists::ListViews;
 pub use spool::{OpenSpoolError, Spool, SpoolOptions};
 pub use window::{Noted, Window};
 
