@@ -44,7 +44,7 @@ pub enum ListOrder {
 pub struct Listed {
     /// The snippet.
     pub metadata: SnippetMetadata,
-    /// The views by which it is ordered, which may be behind those that are counted.
+    /// The views by which it is ordered, which may be behind those that are counted; 0 in an order by time.
     pub views: u64,
 }
 
