@@ -1,5 +1,5 @@
 //! The conduct of every call, around whatever handles it: a span that continues the caller's trace, metrics, limits on what
-//! all calls take up together, a deadline, panics caught, and an `ErrorInfo` on every error.
+//! all calls take up together, a deadline, panics caught, and every error explained in the way that its client understands.
 
 use std::{
     any::Any,
@@ -13,6 +13,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
+use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
@@ -23,6 +24,7 @@ use crate::{
     background::panic_message,
     config::ServerConfig,
     deadline,
+    face::{self, Face},
     method_metrics::{Method, MethodMetrics},
     overdue, propagation,
     request_stream::RequestStream,
@@ -60,16 +62,22 @@ impl Calls {
     async fn answer(
         &self,
         method: &Method,
+        face: Face,
         routes: Router,
         request: Request,
     ) -> Result<Response<Answer>, Status> {
-        let place = self.room.take(method.is_stream())?;
+        let mut place = self.room.take(method.is_stream())?;
         let deadline = Instant::now() + deadline::allowed(request.headers(), self.timeout);
         let response = deadline::within(deadline, handle(routes, self.bounded(method, request))).await??;
         if !method.is_stream() {
             overdue::ends_at(deadline.into());
         }
-        Ok(explain(response).map(|body| Answer::new(body, Some(place))))
+        let response = face.explain(response);
+        if let Face::Http(_) = face {
+            // It has no trailers in which it could be refused later.
+            place.hold(usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX))?;
+        }
+        Ok(response.map(|body| Answer::new(body, Some(place))))
     }
 
     fn bounded(&self, method: &Method, request: Request) -> Request {
@@ -95,11 +103,15 @@ async fn conduct(
     request: Request,
 ) -> Result<Response<Answer>, Infallible> {
     let started = Instant::now();
-    let method = calls.metrics.method(request.uri().path());
+    let face = Face::of(&request);
+    let method = match face {
+        Face::Grpc => calls.metrics.method(request.uri().path()),
+        Face::Http(_) => calls.metrics.http(),
+    };
     let span = span(method.path(), request.headers());
-    let answer = calls.answer(method, routes, request).instrument(span).await;
-    let response = answer.unwrap_or_else(|status| refusal(status).map(|body| Answer::new(body, None)));
-    method.record(code(response.headers()), started.elapsed());
+    let answer = calls.answer(method, face, routes, request).instrument(span).await;
+    let response = answer.unwrap_or_else(|status| face.refusal(status).map(|body| Answer::new(body, None)));
+    method.record(face::code(&response), started.elapsed());
     Ok(response)
 }
 
@@ -115,25 +127,6 @@ async fn handle(routes: Router, request: Request) -> Result<Response, Status> {
     let handled = AssertUnwindSafe(routes.oneshot(request)).catch_unwind().await;
     let Ok(response) = handled.map_err(|panic| panicked(&*panic))?;
     Ok(response)
-}
-
-fn code(headers: &HeaderMap) -> Code {
-    headers.get("grpc-status").map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
-}
-
-/// Gives a gRPC error its `ErrorInfo`, also what tonic itself refused.
-fn explain(response: Response) -> Response {
-    if code(response.headers()) == Code::Ok {
-        return response;
-    }
-    match Status::from_header_map(response.headers()) {
-        Some(status) if status.details().is_empty() => refusal(status),
-        _ => response,
-    }
-}
-
-fn refusal(status: Status) -> Response {
-    status::with_error_info(status).into_http::<tonic::body::Body>().map(Body::new)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Status {

@@ -1,9 +1,10 @@
 //! What every service does the same way, and never a business rule: configuration, telemetry, health, the admin
-//! endpoint, serving, draining, and the conduct of a gRPC call.
+//! endpoint, serving, draining, and the conduct of a call.
 //!
 //! A service's `main` parses its flags, builds an [`App`], and hands it to [`serve_until_signal`]; everything it
 //! runs in the background belongs to the app's [`Background`], which is stopped and joined there.
 
+pub mod accept;
 mod admin;
 mod answer;
 pub mod background;
@@ -12,8 +13,10 @@ pub mod client;
 pub mod config;
 mod connections;
 pub mod deadline;
+mod face;
 pub mod health;
 pub mod healthcheck;
+pub mod http_error;
 mod infrastructure;
 mod log_gate;
 mod main_loop;

@@ -7,11 +7,12 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::Code;
 
-/// The metrics of every method in `rpc`'s contracts. A path that is none of them is counted as `unknown`, so that
-/// no client can add labels.
+/// The metrics of every method in `rpc`'s contracts. A path that is none of them is counted as `unknown`, and
+/// plain HTTP as `http`, so that no client can add labels.
 pub(crate) struct MethodMetrics {
     methods: HashMap<&'static str, Method>,
     unknown: Method,
+    http: Method,
 }
 
 /// The metrics of one method.
@@ -26,7 +27,12 @@ impl MethodMetrics {
     pub(crate) fn new() -> Self {
         let known = known_methods().iter();
         let methods = known.map(|(path, is_stream)| (path.as_str(), Method::new(path, *is_stream))).collect();
-        Self { methods, unknown: Method::new("unknown", false) }
+        Self { methods, unknown: Method::new("unknown", false), http: Method::new("http", false) }
+    }
+
+    /// All requests that are not calls of gRPC; their errors have codes of gRPC, too.
+    pub(crate) fn http(&self) -> &Method {
+        &self.http
     }
 
     pub(crate) fn method(&self, path: &str) -> &Method {

@@ -53,6 +53,9 @@ impl Room {
 impl Place {
     /// Room for a message of the answer, in place of the one before, which was taken; or UNAVAILABLE.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Status> {
+        if u32::try_from(bytes) == Ok(self.answer_bytes) {
+            return Ok(());
+        }
         self.give_back_bytes();
         if bytes <= SMALL_BYTES {
             return Ok(());

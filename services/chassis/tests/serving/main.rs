@@ -7,4 +7,5 @@ mod calls;
 mod connections;
 mod draining;
 mod health;
+mod http;
 mod support;

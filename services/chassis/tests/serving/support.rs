@@ -2,6 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::{
+    body::{Body, Bytes},
+    routing::{get, post},
+};
 use chassis::{
     App, Background, Bound, Health, ServeError,
     config::{Problems, ServerArgs, ServerConfig},
@@ -63,6 +67,28 @@ impl RateLimitService for Obedient {
     }
 }
 
+/// Bytes of an answer that no kernel keeps for a client.
+pub const FLOOD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Routes of plain HTTP.
+fn plain() -> axum::Router {
+    let error = || async {
+        let mut error = Status::failed_precondition("not so").into_http::<Body>();
+        *error.status_mut() = http::StatusCode::PRECONDITION_FAILED;
+        error
+    };
+    axum::Router::new()
+        .route("/hang", get(std::future::pending::<()>))
+        .route("/panic", get(panics))
+        .route("/flood", get(|| async { vec![b'x'; FLOOD_BYTES] }))
+        .route("/echo", post(|body: Bytes| async { body }))
+        .route("/error", get(error))
+}
+
+async fn panics() -> &'static str {
+    panic!("a secret in /etc/passwd")
+}
+
 #[derive(clap::Parser)]
 struct Flags {
     #[command(flatten)]
@@ -98,7 +124,7 @@ impl Server {
         let addr = bound.listen_addr().unwrap();
         let handler = Arc::new(Obedient::default());
         let service = RateLimitServiceServer::from_arc(handler.clone()).max_decoding_message_size(1024);
-        let routes = Routes::new(service).into_axum_router();
+        let routes = Routes::new(service).into_axum_router().merge(plain());
         let app = App { error_domain: "test", routes, health, background };
         let stop = CancellationToken::new();
         let run = bound.run(app, stop.clone());
