@@ -55,6 +55,12 @@ pub fn http_status(code: Code) -> StatusCode {
 /// The error that a response carries as a gRPC status in its headers, with an `ErrorInfo`; `None`, if it carries none.
 pub fn carried(response: &Response) -> Option<Status> {
     let status = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok)?;
+    // That is how the router of gRPC says that it knows no such path.
+    if status.code() == Code::Unimplemented && status.message().is_empty() {
+        return Some(
+            status::Error::new(Code::NotFound, "NOT_FOUND", "there is nothing at this address").into(),
+        );
+    }
     Some(status::with_error_info(status))
 }
 

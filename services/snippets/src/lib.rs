@@ -6,6 +6,7 @@ pub mod cached_accounts;
 pub mod config;
 pub mod domain;
 pub mod grpc;
+mod http;
 pub mod near;
 pub mod ports;
 pub mod startup;

@@ -103,4 +103,5 @@ fn welcome(addr: SocketAddr, data_dir: &Path) {
         "grpcurl -plaintext -d '{{\"snippet\": {{\"title\": \"Hello\", \"body\": \"Hello, world\"}}}}' {addr} \
          snippets.v1.SnippetService/CreateSnippet\n"
     );
+    println!("or share a text at http://{addr}/\n");
 }

@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// What it takes to know a caller.
-pub(super) struct Callers {
+pub(crate) struct Callers {
     pub(super) accounts: Arc<dyn AccountStore>,
     pub(super) bootstrap_admin: Option<KeyHash>,
     pub(super) trusted_proxies: TrustedProxies,
 }
 
 /// Middleware: puts the [`Caller`] into the request's extensions, or refuses the call.
-pub(super) async fn authenticate(
+pub(crate) async fn authenticate(
     State(callers): State<Arc<Callers>>,
     mut request: Request,
     next: Next,

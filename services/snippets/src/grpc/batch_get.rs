@@ -55,7 +55,7 @@ impl Snippets {
         if !full {
             return Ok(Some(found));
         }
-        if self.view(&found.metadata, caller).await? {
+        if self.take_view(&found.metadata, caller).await? {
             return Ok(Some(found));
         }
         match self.read(&found.metadata.id, full, caller).await {

@@ -31,13 +31,14 @@ pub(super) async fn limit_writes(
     if !WRITES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match check(&*limiter, request.extensions().get()).await {
+    match charge_write(&*limiter, request.extensions().get()).await {
         Ok(()) => next.run(request).await,
         Err(error) => Status::from(error).into_http(),
     }
 }
 
-async fn check(limiter: &dyn RateLimiter, caller: Option<&Caller>) -> Result<(), ApiError> {
+/// Charges one write, or refuses it.
+pub(crate) async fn charge_write(limiter: &dyn RateLimiter, caller: Option<&Caller>) -> Result<(), ApiError> {
     let caller = caller.ok_or(ApiError::Bug("the call was not authenticated"))?;
     match limiter.check_write(caller).await {
         WriteDecision::Allowed => Ok(()),

@@ -7,6 +7,7 @@ mod client_address;
 mod create_request;
 mod error;
 mod field_mask;
+mod in_process;
 mod limit_writes;
 mod list;
 mod messages;
@@ -26,11 +27,16 @@ use tonic::service::Routes;
 
 use crate::{
     domain::KeyHash,
+    http,
     ports::{AccountStore, PageTokenKeys, RateLimiter, SnippetLists, SnippetStore, ViewHistory, ViewSink},
     views::ViewCounts,
 };
 
+pub(crate) use authenticate::{Callers, authenticate};
 pub use client_address::TrustedProxies;
+pub(crate) use error::ApiError;
+pub(crate) use limit_writes::charge_write;
+pub(crate) use snippets::Snippets;
 
 /// Largest request, in bytes: a body of 1 MiB and room to say what is wrong with one that is somewhat larger.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -63,30 +69,32 @@ pub struct Api {
 }
 
 impl Api {
-    /// Both services, behind authentication and, for writes, the rate limit.
+    /// Both services and the HTTP face, behind authentication and, for writes, the rate limit.
     pub fn routes(self) -> Router {
         let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
-        let snippets = snippets::Snippets {
+        let snippets = Arc::new(Snippets {
             store: self.snippets,
             lists: self.lists,
             page_tokens: page_tokens.clone(),
             views: self.views,
             view_counts: self.view_counts,
             view_history: self.view_history,
-        };
-        let snippets = SnippetServiceServer::new(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
+        });
         let accounts = accounts::Accounts::new(self.accounts.clone(), page_tokens);
         let accounts =
             AccountServiceServer::new(accounts).max_decoding_message_size(ACCOUNT_REQUEST_BYTES_MAX);
-        let callers = authenticate::Callers {
+        let callers = Arc::new(Callers {
             accounts: self.accounts,
             bootstrap_admin: self.bootstrap_admin,
             trusted_proxies: self.trusted_proxies,
-        };
+        });
+        let http = http::routes(snippets.clone(), self.limiter.clone(), callers.clone());
+        let snippets = SnippetServiceServer::from_arc(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
         Routes::new(snippets)
             .add_service(accounts)
             .into_axum_router()
             .layer(middleware::from_fn_with_state(self.limiter, limit_writes::limit_writes))
-            .layer(middleware::from_fn_with_state(Arc::new(callers), authenticate::authenticate))
+            .layer(middleware::from_fn_with_state(callers, authenticate))
+            .merge(http)
     }
 }

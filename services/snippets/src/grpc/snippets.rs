@@ -23,7 +23,7 @@ use crate::{
 /// Tries for a free id. Two ids collide once in 2^64 pairs, so that a second try is rare and a third a bug.
 const ID_TRIES: usize = 3;
 
-pub(super) struct Snippets {
+pub(crate) struct Snippets {
     pub(super) store: Arc<dyn SnippetStore>,
     pub(super) lists: Arc<dyn SnippetLists>,
     pub(super) page_tokens: Arc<PageTokens>,
@@ -33,7 +33,10 @@ pub(super) struct Snippets {
 }
 
 impl Snippets {
-    async fn create(&self, request: Request<pb::CreateSnippetRequest>) -> Result<pb::Snippet, ApiError> {
+    pub(super) async fn create(
+        &self,
+        request: Request<pb::CreateSnippetRequest>,
+    ) -> Result<pb::Snippet, ApiError> {
         let (caller, now) = (caller(&request)?, now());
         let message = request.into_inner();
         let request = create_request::parse(&message, &caller);
@@ -66,7 +69,10 @@ impl Snippets {
         Err(InsertError::IdTaken.into())
     }
 
-    async fn get(&self, request: Request<pb::GetSnippetRequest>) -> Result<pb::GetSnippetResponse, ApiError> {
+    pub(super) async fn get(
+        &self,
+        request: Request<pb::GetSnippetRequest>,
+    ) -> Result<pb::GetSnippetResponse, ApiError> {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let full = messages::wants_body(request.view).map_err(ApiError::from);
@@ -89,7 +95,7 @@ impl Snippets {
         loop {
             let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now())?;
             // Where none could be taken there is none left, or it was edited meanwhile; the next look tells.
-            if !full || self.view(&snippet.metadata, caller).await? {
+            if !full || self.take_view(&snippet.metadata, caller).await? {
                 return Ok(snippet);
             }
         }
@@ -97,7 +103,11 @@ impl Snippets {
 
     /// What a FULL read of this version of a snippet brings about, unless the caller owns it: the view is counted and, where
     /// they are limited, taken from those that are left. Whether it could be.
-    pub(super) async fn view(&self, snippet: &SnippetMetadata, caller: &Caller) -> Result<bool, ApiError> {
+    pub(super) async fn take_view(
+        &self,
+        snippet: &SnippetMetadata,
+        caller: &Caller,
+    ) -> Result<bool, ApiError> {
         if snippet.is_owned_by(caller.account_id()) {
             return Ok(true);
         }
