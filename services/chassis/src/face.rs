@@ -1,7 +1,11 @@
 //! Whether a request is a call of gRPC or plain HTTP, which are told of failures in different ways.
 
 use axum::{body::Body, extract::Request, response::Response};
-use http::header::CONTENT_TYPE;
+use http::{
+    HeaderValue, Version,
+    header::{CONNECTION, CONTENT_TYPE},
+};
+use http_body::Body as _;
 use tonic::{Code, Status};
 
 use crate::{
@@ -15,7 +19,15 @@ pub(crate) enum Face {
     /// By a status in the headers or trailers, under an HTTP status of 200.
     Grpc,
     /// By an HTTP status, and a body.
-    Http(Format),
+    Http(Plain),
+}
+
+/// What is to be known of a request in plain HTTP to tell it of a failure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    format: Format,
+    /// It comes with a body, over HTTP/1.
+    sends_on: bool,
 }
 
 impl Face {
@@ -24,7 +36,8 @@ impl Face {
         if content_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/grpc")) {
             Self::Grpc
         } else {
-            Self::Http(Format::of(request.headers()))
+            let sends_on = request.version() < Version::HTTP_2 && !request.body().is_end_stream();
+            Self::Http(Plain { format: Format::of(request.headers()), sends_on })
         }
     }
 
@@ -33,7 +46,7 @@ impl Face {
         let status = status::with_error_info(status);
         match self {
             Self::Grpc => status.into_http::<tonic::body::Body>().map(Body::new),
-            Self::Http(format) => http_error::response(&status, format),
+            Self::Http(plain) => plain.closing(http_error::response(&status, plain.format)),
         }
     }
 
@@ -43,12 +56,23 @@ impl Face {
         if code(&response) == Code::Ok {
             return response;
         }
-        let Some(status) = Status::from_header_map(response.headers()) else { return response };
-        match self {
-            Self::Grpc if !status.details().is_empty() => response,
-            Self::Grpc => self.refusal(status),
-            Self::Http(format) => http_error::translate(&response, format).unwrap_or(response),
+        if let Self::Http(plain) = self {
+            return plain.closing(http_error::translate(&response, plain.format).unwrap_or(response));
         }
+        match Status::from_header_map(response.headers()) {
+            Some(status) if status.details().is_empty() => self.refusal(status),
+            _ => response,
+        }
+    }
+}
+
+impl Plain {
+    /// What is refused is not read to its end, so that the connection can't be used again; a client has to know.
+    fn closing(self, mut response: Response) -> Response {
+        if self.sends_on {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

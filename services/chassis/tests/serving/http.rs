@@ -102,6 +102,17 @@ async fn a_body_that_never_comes_is_not_waited_for() {
     server.stopped().await;
 }
 
+#[tokio::test]
+async fn who_is_refused_while_it_sends_is_told_that_the_connection_ends() {
+    let server = Server::start(&[]).await;
+    let mut client = server.tcp().await;
+    let head = "POST /nowhere HTTP/1.1\r\nhost: test\r\ncontent-length: 10000000\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let answer = rest(client).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("connection: close\r\n"), "{answer}");
+    server.stopped().await;
+}
+
 async fn kept_alive(server: &Server) -> TcpStream {
     let mut client = server.tcp().await;
     for _ in 0..2 {
