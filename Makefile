@@ -12,7 +12,7 @@ run: ## build and run everything in one process (LISTEN_ADDR, ADMIN_ADDR, DATA_D
 
 # Binaries and tests in one go: some dependencies have more features for tests, and would be built twice.
 test: ## run every test, on real servers
-	scripts/install-packages.sh servers edge metrics bench
+	scripts/install-packages.sh servers edge metrics browser bench
 	cargo build --workspace --bins --tests
 	tools=$$(scripts/install-tools.sh grpcurl envoy) && \
 	    PATH="$$tools:$$PATH" $(TARGET)/debug/stack exec -- cargo test --workspace

@@ -4,6 +4,7 @@
 #   servers   Postgres, Redis and RabbitMQ, which the tests and `make up` start for themselves
 #   edge      nginx, which a test puts in front of two replicas
 #   metrics   Prometheus with promtool, which tests have read the metrics and the rules
+#   browser   Chromium with chromedriver, in which tests look at the pages
 #   bench     h2load, which `make bench` measures with
 #
 # As root it installs them; otherwise it says what to install and exits with 1. It never leaves a system
@@ -29,7 +30,7 @@ main() {
 }
 
 usage() {
-    echo "usage: $0 servers|edge|metrics|bench..." >&2
+    echo "usage: $0 servers|edge|metrics|browser|bench..." >&2
     exit 2
 }
 
@@ -46,6 +47,7 @@ packages_of() {
         servers) echo postgresql redis-server rabbitmq-server ;;
         edge) echo nginx ;;
         metrics) echo prometheus ;;
+        browser) echo chromium chromium-driver fonts-dejavu-core ;;
         bench) echo nghttp2-client ;;
         *) return 1 ;;
     esac
@@ -55,6 +57,9 @@ packages_of() {
 is_there() {
     case $1 in
         postgresql) has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
+        chromium-driver) has chromedriver ;;
+        # Any font will do.
+        fonts-dejavu-core) ls /usr/share/fonts/* >/dev/null 2>&1 ;;
         nghttp2-client) has h2load ;;
         prometheus) has prometheus && has promtool ;;
         *) has "$1" ;;

@@ -58,6 +58,12 @@ pub(super) async fn get(Path(name): Path<String>) -> Response {
     }
 }
 
+/// `GET /favicon.ico`, for which browsers ask beside what is no page, without being told to.
+pub(super) async fn favicon() -> Response {
+    ([(CONTENT_TYPE, ICON.media_type), (CACHE_CONTROL, "public, max-age=86400")], ICON.content)
+        .into_response()
+}
+
 /// 64 bits of a hash, as text.
 pub(super) fn fingerprint(content: &[u8]) -> String {
     let digest = Sha256::digest(content);

@@ -56,7 +56,8 @@ pub(crate) fn routes(api: Arc<Snippets>, limiter: Arc<dyn RateLimiter>, callers:
         .layer(middleware::from_fn_with_state(callers, authenticate))
         .layer(middleware::from_fn(error::told_in_http))
         .layer(middleware::map_response(varying));
-    let files = Router::new().route("/assets/{name}", get(assets::get));
+    let files =
+        Router::new().route("/assets/{name}", get(assets::get)).route("/favicon.ico", get(assets::favicon));
     of_callers.merge(files).layer(middleware::from_fn(guarded))
 }
 
