@@ -2,7 +2,7 @@
 
 use axum::{body::Body, extract::Request, response::Response};
 use http::{
-    HeaderValue, Version,
+    HeaderMap, HeaderValue, Version,
     header::{CONNECTION, CONTENT_TYPE},
 };
 use http_body::Body as _;
@@ -32,8 +32,7 @@ pub(crate) struct Plain {
 
 impl Face {
     pub(crate) fn of(request: &Request) -> Self {
-        let content_type = request.headers().get(CONTENT_TYPE);
-        if content_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/grpc")) {
+        if is_grpc(request.headers()) {
             Self::Grpc
         } else {
             let sends_on = request.version() < Version::HTTP_2 && !request.body().is_end_stream();
@@ -74,6 +73,11 @@ impl Plain {
         }
         response
     }
+}
+
+/// Whether it is a call of gRPC, or of gRPC-Web, that comes with these headers.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The outcome of a call; of one in plain HTTP, what its error was made of.

@@ -32,6 +32,7 @@ pub mod telemetry;
 mod workers;
 
 pub use background::{Background, TaskDied};
+pub use face::is_grpc;
 pub use health::{Health, Need};
 pub use log_gate::LogGate;
 pub use main_loop::{run_to_completion, serve_until_signal};

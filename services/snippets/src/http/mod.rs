@@ -67,8 +67,11 @@ async fn varying(mut response: Response) -> Response {
     response
 }
 
-/// Middleware: tells browsers what they must not do with an answer.
+/// Middleware: tells browsers what they must not do with an answer. A call of gRPC has mistaken the path for a method.
 async fn guarded(request: Request, next: Next) -> Response {
+    if chassis::is_grpc(request.headers()) {
+        return tonic::Status::unimplemented("").into_http();
+    }
     let mut response = next.run(request).await;
     let guards: [(HeaderName, &str); 3] = [
         (CONTENT_SECURITY_POLICY, POLICY),
