@@ -23,6 +23,9 @@ const COLOURING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest that a reader waits for those who colour other pages.
 const TURN_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// A body up to this size is rendered without colours in less time than it takes to change threads.
+const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
+
 /// A page and the tag of just these bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
@@ -53,16 +56,16 @@ impl Pages {
         }
         let snippet = snippet();
         let Some(syntax) = highlight::syntax(&snippet.language, &snippet.body) else {
-            return done("plain", self.keep(key, plain(&snippet)));
+            return done("plain", self.keep(key, render(snippet, None).await));
         };
         let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, self.turns.clone().acquire_owned()).await else {
-            return done("busy", plain(&snippet));
+            return done("busy", render(snippet, None).await);
         };
         // Whoever had the turn before may have rendered the same.
         if let Some(page) = self.rendered.get(&key) {
             return done("cached", page);
         }
-        done("coloured", self.keep(key, in_colour(snippet, syntax, turn).await))
+        done("coloured", self.keep(key, render(snippet, Some((syntax, turn))).await))
     }
 
     fn keep(&self, key: String, page: Page) -> Page {
@@ -76,24 +79,25 @@ fn done(outcome: &'static str, page: Page) -> Page {
     page
 }
 
-/// Colours on a thread that may block. Whatever the reader does, it keeps its turn until it is done.
-async fn in_colour(
+/// Renders what takes long on a thread that may block. Whatever the reader does, it keeps its turn until it is done.
+async fn render(
     snippet: pb::Snippet,
-    syntax: &'static SyntaxReference,
-    turn: OwnedSemaphorePermit,
+    colours: Option<(&'static SyntaxReference, OwnedSemaphorePermit)>,
 ) -> Page {
+    if colours.is_none() && snippet.body.len() <= AT_ONCE_BYTES_MAX {
+        return plain(&snippet);
+    }
     let snippet = Arc::new(snippet);
     let shown = snippet.clone();
-    let colouring = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let code = highlight::coloured(&shown.body, syntax, COLOURING_TIMEOUT)?;
-        Some(Page::new(&shown, &code, true))
+    let rendering = tokio::task::spawn_blocking(move || {
+        let code =
+            colours.and_then(|(syntax, _turn)| highlight::coloured(&shown.body, syntax, COLOURING_TIMEOUT));
+        code.map_or_else(|| plain(&shown), |code| Page::new(&shown, &code, true))
     });
-    let page = colouring.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a body could not be coloured");
-        None
-    });
-    page.unwrap_or_else(|| plain(&snippet))
+    rendering.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a page could not be rendered");
+        plain(&snippet)
+    })
 }
 
 fn plain(snippet: &pb::Snippet) -> Page {
