@@ -10,7 +10,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use e2e::{Client, PATIENCE};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
 use rpc::snippets::v1::{Snippet, Tier};
 use stack::{Port, Product, Service, http_get, kill_tree, until};
 use tempfile::TempDir;
@@ -92,6 +96,7 @@ async fn nginx_stands_in_front_of_two_replicas() {
 
     calls_are_spread_over_both(&client, &product).await;
     a_mebibyte_passes_and_errors_come_whole(&client).await;
+    pages_and_forms_pass_too(&nginx, &client).await;
     the_limiter_sees_the_clients_address(&nginx).await;
     the_loss_of_a_replica_is_overcome(&client, &product).await;
 }
@@ -114,6 +119,32 @@ async fn a_mebibyte_passes_and_errors_come_whole(client: &Client) {
     let status = caller.create(too_long).await.unwrap_err();
     assert_eq!(e2e::violated_fields(&status), ["snippet.body"]);
     e2e::assert_explained(&status);
+}
+
+async fn pages_and_forms_pass_too(nginx: &Nginx, client: &Client) {
+    // Debian's nginx can't take both versions of HTTP on one port; that of the compose file can.
+    let http = HttpClient::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
+    let (addr, form) = (nginx.port.addr(), "application/x-www-form-urlencoded");
+    let shared = Request::post(format!("http://{addr}/s")).header("origin", format!("http://{addr}"));
+    let shared = shared.header("content-type", form).body("body=x".into()).unwrap();
+    let shared = http.request(shared).await.unwrap();
+    assert_eq!(shared.status(), StatusCode::SEE_OTHER, "{shared:?}");
+    let path = shared.headers()["location"].to_str().unwrap();
+    assert_eq!(client.get(path.strip_prefix("/s/").unwrap()).await.unwrap().body, "x");
+
+    for (accept, path, status) in [
+        ("text/html", path, StatusCode::OK),
+        ("application/json", path, StatusCode::OK),
+        ("text/html", "/", StatusCode::OK),
+        ("text/html", "/s/00000000000", StatusCode::NOT_FOUND),
+        ("text/html", "/nowhere", StatusCode::NOT_FOUND),
+    ] {
+        let request =
+            Request::get(format!("http://{addr}{path}")).header("accept", accept).body(Body::empty());
+        let answer = http.request(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{answer:?}");
+        assert!(!axum::body::to_bytes(Body::new(answer.into_body()), usize::MAX).await.unwrap().is_empty());
+    }
 }
 
 async fn the_limiter_sees_the_clients_address(nginx: &Nginx) {
