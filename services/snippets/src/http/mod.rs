@@ -49,7 +49,7 @@ pub(crate) fn routes(api: Arc<Snippets>, limiter: Arc<dyn RateLimiter>, callers:
     let of_callers = Router::new()
         .route("/", get(paste::home))
         .route("/s", post(paste::share))
-        .route("/s/{id}", get(snippet::get))
+        .route("/s/{id}", get(snippet::get).post(snippet::reveal))
         .route("/s/{id}/raw", get(snippet::get_raw))
         .with_state(Arc::new(site))
         .method_not_allowed_fallback(error::method_not_allowed)

@@ -3,7 +3,11 @@
 //! There are no cookies, so nobody can write in a visitor's name; but another site could use up what the visitor's address
 //! may write.
 
-use http::{HeaderMap, Uri, header::HOST};
+use axum::response::Response;
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{HOST, REFERRER_POLICY},
+};
 
 /// Whether a browser says that the request was caused by another site. A client that is no browser says nothing.
 pub(super) fn is_foreign(uri: &Uri, headers: &HeaderMap) -> bool {
@@ -19,6 +23,12 @@ pub(super) fn is_foreign(uri: &Uri, headers: &HeaderMap) -> bool {
     let host = host.and_then(|host| host.parse::<Uri>().ok());
     let [origin, host] = [origin, host].map(|it| it.as_ref().and_then(Uri::host).map(str::to_lowercase));
     origin.is_none() || origin != host
+}
+
+/// Lets a browser say where the forms in this answer come from: under `no-referrer` it would not.
+pub(super) fn told(mut answer: Response) -> Response {
+    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    answer
 }
 
 #[cfg(test)]

@@ -38,6 +38,24 @@ pub(super) fn snippet(snippet: &pb::Snippet, code: &Markup, numbered: bool) -> M
     )
 }
 
+/// A snippet that may be read so often: loading its page must not use that up, so its body is behind a button.
+pub(super) fn sealed(snippet: &pb::Snippet) -> Markup {
+    let name = if snippet.title.is_empty() { "Untitled" } else { &snippet.title };
+    layout(
+        name,
+        &html! {
+            h1 { bdi { (name) } }
+            ul.about { (about(snippet)) }
+            @if snippet.max_views == 1 {
+                p { "This text can be read once. Whoever shows it, by this button or otherwise, is the only one to see it." }
+            } @else {
+                p { "This text can be read " (snippet.max_views) " times in all. To show it uses up one of them." }
+            }
+            form method="post" action=(format!("/s/{}", snippet.id)) { button type="submit" autofocus { "Show the text" } }
+        },
+    )
+}
+
 fn about(snippet: &pb::Snippet) -> Markup {
     let created = snippet.create_time.and_then(json::time);
     let edited = snippet.update_time.and_then(json::time).filter(|time| created.as_ref() != Some(time));
@@ -46,7 +64,7 @@ fn about(snippet: &pb::Snippet) -> Markup {
         @for tag in &snippet.tags { li { "#" bdi { (tag) } } }
         @if let Some(created) = created { li { "Created " (moment(&created)) } }
         @if let Some(edited) = edited { li { "Edited " (moment(&edited)) } }
-        li { (snippet.body.len()) " bytes" }
+        @if !snippet.body.is_empty() { li { (snippet.body.len()) " bytes" } }
         @match snippet.visibility() {
             pb::Visibility::Private => li { "Private" },
             pb::Visibility::Public => li { "Public" },
@@ -120,6 +138,19 @@ mod tests {
         assert!(!page.contains("<script"), "{page}");
         assert_eq!(page.matches("</title>").count(), 1);
         assert!(!error(StatusCode::BAD_REQUEST, hostile).0.contains("<script"));
+    }
+
+    #[test]
+    fn a_sealed_page_has_a_button_instead_of_the_body() {
+        let id = "0123456789a".to_owned();
+        let limited = pb::Snippet { id, title: "<b>".into(), max_views: 3, ..pb::Snippet::default() };
+        let page = sealed(&limited).0;
+        assert!(
+            page.contains("<form method=\"post\" action=\"/s/0123456789a\">") && page.contains("3 times"),
+            "{page}"
+        );
+        assert!(!page.contains("<pre") && !page.contains("<b>") && !page.contains("bytes"), "{page}");
+        assert!(sealed(&pb::Snippet { max_views: 1, ..limited }).0.contains("read once"));
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl Pages {
         Self { rendered: rendered.build(), turns: Arc::new(Semaphore::new((cores / 2).max(1))) }
     }
 
+    /// The page of a snippet that only this reader is shown.
+    pub(super) async fn page_once(&self, snippet: pb::Snippet) -> Page {
+        let syntax = highlight::syntax(&snippet.language, &snippet.body);
+        let turn = timeout(TURN_TIMEOUT, self.turns.clone().acquire_owned()).await.ok().and_then(Result::ok);
+        done("once", render(snippet, syntax.zip(turn)).await)
+    }
+
     /// The page of a snippet, of which `id` and `etag` name the version; `snippet` gives it, with its body.
     pub(super) async fn page(&self, id: &str, etag: &str, snippet: impl FnOnce() -> pb::Snippet) -> Page {
         let key = format!("{id}/{etag}");
@@ -131,6 +138,15 @@ mod tests {
         assert_eq!((&again.html, &again.etag), (&first.html, &first.etag));
         let edited = pages.page("a", "v2", || snippet("fn edited() {}")).await;
         assert_ne!(edited.etag, first.etag);
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_once_is_not_kept() {
+        let pages = Pages::new();
+        let once = pages.page_once(pb::Snippet { id: "a".into(), ..snippet("fn main() {}") }).await;
+        assert!(once.html.windows(9).any(|it| it == b"class=\"k\""), "{once:?}");
+        pages.rendered.run_pending_tasks();
+        assert_eq!(pages.rendered.entry_count(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,8 +9,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY},
+    HeaderMap, StatusCode, Uri,
+    header::{CACHE_CONTROL, LOCATION},
 };
 use maud::{Markup, html};
 use rpc::snippets::v1 as pb;
@@ -34,7 +34,7 @@ const HOME_CACHING: &str = "public, max-age=60";
 /// The empty form.
 pub(super) async fn home() -> Response {
     let page = Html(form_page(&pb::Snippet::default(), &Violations::default()).0);
-    with_origin(([(CACHE_CONTROL, HOME_CACHING)], page).into_response())
+    origin::told(([(CACHE_CONTROL, HOME_CACHING)], page).into_response())
 }
 
 /// Shares what was typed, and leads to its page.
@@ -68,13 +68,7 @@ fn made(snippet: &pb::Snippet) -> Response {
 /// The form with what was typed, and what is wrong with it.
 fn once_more(typed: &pb::Snippet, wrong: Violations) -> Response {
     let page = form_page(typed, &wrong).0;
-    with_origin(error::page(&Status::from(ApiError::from(wrong)), page))
-}
-
-/// Without this a browser would not say where a form comes from.
-fn with_origin(mut response: Response) -> Response {
-    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
+    origin::told(error::page(&Status::from(ApiError::from(wrong)), page))
 }
 
 fn form_page(typed: &pb::Snippet, wrong: &Violations) -> Markup {

@@ -1,20 +1,23 @@
-//! `GET /s/{id}` and `GET /s/{id}/raw`.
+//! `GET /s/{id}`, `GET /s/{id}/raw`, and `POST /s/{id}`, the button of a page that shows no body by itself.
 
 use std::sync::Arc;
 
 use axum::{
     Extension,
     extract::{Path, State, rejection::PathRejection},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
 };
 use rpc::snippets::v1 as pb;
 
-use super::{Site, caching, error::Failure, json, negotiation::Form};
+use super::{Site, caching, error::Failure, json, negotiation::Form, origin, page};
 use crate::domain::{Caller, SnippetId};
+
+/// What search engines are told.
+const ROBOTS: &str = "x-robots-tag";
 
 type PathId = Result<Path<String>, PathRejection>;
 
@@ -43,6 +46,23 @@ pub(super) async fn get_raw(
     Ok(shown.answer(&headers))
 }
 
+/// A page with the body, which is a view.
+pub(super) async fn reveal(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    id: PathId,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    if origin::is_foreign(&uri, &headers) {
+        return Err(Failure::Foreign);
+    }
+    let snippet = site.api.view(&caller, &parse(id)?).await?;
+    let page = site.pages.page_once(snippet).await;
+    let headers = [(CACHE_CONTROL, "no-store"), (HeaderName::from_static(ROBOTS), "noindex")];
+    Ok((headers, Html(page.html)).into_response())
+}
+
 /// What can't be decoded is no id, either.
 fn parse(id: PathId) -> Result<SnippetId, Failure> {
     let id = id.map_or_else(|_| String::new(), |Path(id)| id);
@@ -53,9 +73,12 @@ fn parse(id: PathId) -> Result<SnippetId, Failure> {
 struct Shown {
     form: Form,
     content: axum::body::Bytes,
-    etag: HeaderValue,
+    /// A page that may not be kept has none.
+    etag: Option<HeaderValue>,
     cache_control: HeaderValue,
     is_public: bool,
+    /// Its button has to say where it is.
+    has_button: bool,
 }
 
 impl Site {
@@ -80,6 +103,10 @@ impl Site {
     async fn page(&self, caller: &Caller, id: &SnippetId) -> Result<Shown, Failure> {
         let found = self.api.find(caller, id).await?;
         let snippet = found.message(false);
+        if snippet.max_views > 0 {
+            let content = page::sealed(&snippet).0.into();
+            return Ok(Shown { content, ..Shown::new(Form::Html, &snippet, caller, None) });
+        }
         let page = self.pages.page(&snippet.id, &snippet.etag, || found.message(true)).await;
         let shown = Shown::new(Form::Html, &snippet, caller, Some(page.etag));
         Ok(Shown { content: page.html, ..shown })
@@ -91,25 +118,26 @@ impl Shown {
         Self {
             form,
             content: axum::body::Bytes::new(),
-            etag: etag.unwrap_or(HeaderValue::from_static("\"\"")),
+            etag,
             cache_control: caching::control(snippet, caller),
             is_public: snippet.visibility() == pb::Visibility::Public,
+            has_button: form == Form::Html && snippet.max_views > 0,
         }
     }
 
     fn answer(self, headers: &HeaderMap) -> Response {
-        let known = caching::is_known(headers, &self.etag);
+        let known = self.etag.as_ref().is_some_and(|etag| caching::is_known(headers, etag));
         let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             ([(CONTENT_TYPE, self.form.content_type())], self.content).into_response()
         };
         let headers = response.headers_mut();
-        headers.insert(ETAG, self.etag);
+        self.etag.map(|etag| headers.insert(ETAG, etag));
         headers.insert(CACHE_CONTROL, self.cache_control);
         if !self.is_public {
-            headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+            headers.insert(ROBOTS, HeaderValue::from_static("noindex"));
         }
-        response
+        if self.has_button { origin::told(response) } else { response }
     }
 }

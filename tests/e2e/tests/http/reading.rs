@@ -189,7 +189,7 @@ async fn a_head_is_a_get_without_its_body_and_other_methods_are_refused() {
         // The count of views in JSON may have one digit more by then.
         assert!(accept == JSON || lengths[0] == lengths[1], "{lengths:?}");
         assert_eq!(head, get, "{accept}");
-        for (method, path, allowed) in [(Method::POST, &*path, "GET,HEAD"), (Method::GET, "/s", "POST")] {
+        for (method, path, allowed) in [(Method::PUT, &*path, "GET,HEAD,POST"), (Method::GET, "/s", "POST")] {
             let refused = web.send(method, path, Body::empty()).await;
             assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{refused:?}");
             assert_eq!(refused.header("allow"), allowed);
@@ -214,7 +214,13 @@ async fn text_and_json_are_views_and_a_page_is_none() {
         web.with("if-none-match", first.header("etag")).get(&path).await;
     }
     web.get(&format!("{path}/raw")).await;
-    assert_eq!(until_views(&grpc, &id, 7).await.unwrap(), 7);
+    // The button of a page is one, too, unless another site presses it.
+    let revealed = web.send(Method::POST, &path, Body::empty()).await;
+    assert_eq!((revealed.status, revealed.header("cache-control")), (StatusCode::OK, "no-store"));
+    assert!(revealed.body.contains("&lt;!DOCTYPE html&gt;"), "{revealed:?}");
+    let foreign = web.with("sec-fetch-site", "cross-site").send(Method::POST, &path, Body::empty()).await;
+    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+    assert_eq!(until_views(&grpc, &id, 8).await.unwrap(), 8);
 }
 
 #[tokio::test]
