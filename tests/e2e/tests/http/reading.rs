@@ -238,3 +238,43 @@ async fn a_key_that_cannot_be_looked_up_is_told_to_come_back() {
         assert_eq!(answer.header("retry-after"), "1");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_limited_views_has_a_button_and_only_what_shows_the_text_takes_one() {
+    let (web, grpc) = clients().await;
+    let owner = grpc.as_new(Tier::Free).await.unwrap();
+    let limited = Snippet { max_views: 3, ..snippet(Visibility::Public) };
+    let id = owner.create(limited).await.unwrap().id;
+    let path = format!("/s/{id}");
+    for _ in 0..5 {
+        let page = web.accepting(HTML).get(&path).await;
+        assert_eq!((page.status, page.header("cache-control")), (StatusCode::OK, "private, no-store"));
+        assert!(page.body.contains("<form method=\"post\"") && !page.body.contains("ran"), "{page:?}");
+        let head = web.send(Method::HEAD, &path, Body::empty()).await;
+        assert_eq!((head.status, head.body.as_str()), (StatusCode::OK, ""));
+    }
+    let revealed = web.send(Method::POST, &path, Body::empty()).await;
+    assert_eq!((revealed.status, revealed.header("cache-control")), (StatusCode::OK, "no-store"));
+    assert!(revealed.body.contains("ran"), "{revealed:?}");
+    assert_eq!(web.get(&path).await.body, HOSTILE);
+    assert_eq!(web.accepting(JSON).get(&path).await.json()["body"], HOSTILE);
+    for gone in [
+        web.accepting(HTML).get(&path).await,
+        web.get(&path).await,
+        web.send(Method::POST, &path, Body::empty()).await,
+        web.send(Method::HEAD, &path, Body::empty()).await,
+    ] {
+        assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn what_ends_is_kept_by_no_shared_cache() {
+    let (web, grpc) = clients().await;
+    let ttl = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+    let id = grpc.create(Snippet { ttl, ..snippet(Visibility::Public) }).await.unwrap().id;
+    for form in [HTML, JSON, TEXT] {
+        let answer = web.accepting(form).get(&format!("/s/{id}")).await;
+        assert!(!answer.header("cache-control").contains("public"), "{answer:?}");
+    }
+}
