@@ -39,8 +39,14 @@ pub(super) struct Pages {
     turns: Arc<Semaphore>,
 }
 
+/// How a page came about.
+const OUTCOMES: [&str; 5] = ["cached", "coloured", "plain", "busy", "once"];
+
 impl Pages {
     pub(super) fn new() -> Self {
+        for outcome in OUTCOMES {
+            metrics::counter!("snippets_pages_total", "outcome" => outcome).increment(0);
+        }
         let size = |key: &String, page: &Page| u32::try_from(key.len() + page.html.len()).unwrap_or(u32::MAX);
         let rendered = Cache::builder().max_capacity(CACHE_BYTES_MAX).weigher(size).time_to_idle(CACHE_IDLE);
         // Half of the cores at most are busy with colours.
