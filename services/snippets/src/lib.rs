@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 mod http;
+mod lasting;
 pub mod near;
 pub mod ports;
 pub mod startup;

@@ -29,6 +29,17 @@ pub enum StoreError {
     Internal(#[source] Cause),
 }
 
+impl StoreError {
+    /// The same, for one more who waited for the same answer.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(cause) => Self::Unavailable(cause.to_string().into()),
+            Self::Indeterminate(cause) => Self::Indeterminate(cause.to_string().into()),
+            Self::Internal(cause) => Self::Internal(cause.to_string().into()),
+        }
+    }
+}
+
 /// Why a snippet was not inserted.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertError {

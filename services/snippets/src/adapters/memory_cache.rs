@@ -3,16 +3,16 @@
 use super::lifetime;
 use crate::{
     domain::{Snippet, SnippetId, Version},
+    lasting::{Lasting, OwnLifetime},
     ports::{CacheEntry, CacheError, SnippetCache},
 };
 use async_trait::async_trait;
 use moka::{
-    Expiry,
     ops::compute::{CompResult, Op},
     policy::EvictionPolicy,
     sync::Cache,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What an entry takes beside its texts, roughly: the entry, its key, and the cache's own book-keeping.
 const ENTRY_BYTES: usize = 512;
@@ -36,7 +36,7 @@ impl MemorySnippetCache {
         let cache = Cache::builder()
             .max_capacity(bytes_max)
             .weigher(|_, entry: &Entry| entry.weight())
-            .expire_after(EntryLifetime)
+            .expire_after(OwnLifetime)
             // The default policy may refuse a new entry for the sake of old ones, and a tombstone must never be.
             .eviction_policy(EvictionPolicy::lru())
             .build();
@@ -90,21 +90,8 @@ impl Entry {
     }
 }
 
-/// Each entry knows its own.
-struct EntryLifetime;
-
-impl Expiry<SnippetId, Entry> for EntryLifetime {
-    fn expire_after_create(&self, _: &SnippetId, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(entry.lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &SnippetId,
-        entry: &Entry,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.lifetime)
+impl Lasting for Entry {
+    fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 }

@@ -1,12 +1,26 @@
 //! What the two databases have in common.
 
 use crate::{
-    domain::{ListPosition, MaxViews, SnippetId, Tier, Violations, Visibility},
+    domain::{ListPosition, MaxViews, PageTokenKey, SnippetId, Tier, Violations, Visibility},
     ports::StoreError,
 };
 use chrono::DateTime;
 use sqlx::{Error, error::DatabaseError};
 use std::io::ErrorKind;
+
+/// The columns of what is known of a snippet.
+macro_rules! metadata {
+    () => {
+        "id, title, language, tags, visibility, owner, create_time, update_time, expire_time, max_views, version"
+    };
+}
+/// Of a snippet that has a view left.
+macro_rules! alive {
+    () => {
+        "(max_views is null or claimed_views < max_views)"
+    };
+}
+pub(super) use {alive, metadata};
 
 /// The number of a visibility, as in the proto.
 pub(super) fn from_visibility(visibility: Visibility) -> i16 {
@@ -65,6 +79,12 @@ pub(super) fn corrupt(what: impl Into<String>) -> Error {
 /// A column of views.
 pub(super) fn views(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| corrupt("a negative number of views"))
+}
+
+/// The key in the column, and the row, that the migration has made.
+pub(super) fn page_token_key(key: Option<&[u8]>) -> Result<PageTokenKey, Error> {
+    let key = key.ok_or_else(|| corrupt("the key of page tokens is missing"))?;
+    PageTokenKey::new(key).ok_or_else(|| corrupt("the key of page tokens has a wrong length"))
 }
 
 /// The number of rows that a statement gives at most.

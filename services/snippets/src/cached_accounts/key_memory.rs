@@ -93,7 +93,7 @@ impl KeyMemory {
                 Ok(_) => {}
                 Err(error) => {
                     count("error");
-                    return Err(again(error));
+                    return Err(error.again());
                 }
             }
         }
@@ -135,15 +135,6 @@ fn cache<V: Clone + Send + Sync + 'static>() -> Cache<KeyHash, V> {
     let cache = Cache::builder().max_capacity(KEYS_MAX).time_to_live(HELD_MAX);
     // The default policy may refuse a new entry for the sake of old ones, which are of no use any more.
     cache.eviction_policy(EvictionPolicy::lru()).build()
-}
-
-/// The same error, for one more caller.
-fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(cause) => StoreError::Unavailable(cause.to_string().into()),
-        StoreError::Indeterminate(cause) => StoreError::Indeterminate(cause.to_string().into()),
-        StoreError::Internal(cause) => StoreError::Internal(cause.to_string().into()),
-    }
 }
 
 fn count(outcome: &'static str) {

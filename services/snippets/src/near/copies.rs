@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
+use moka::{policy::EvictionPolicy, sync::Cache};
 
-use crate::domain::{Snippet, SnippetId};
+use crate::{
+    domain::{Snippet, SnippetId},
+    lasting::{Lasting, OwnLifetime},
+};
 
 /// From the begin of a reading on. With the time that an answer takes, what another replica has changed shows within a second.
 const LIFETIME: Duration = Duration::from_millis(900);
@@ -105,37 +108,15 @@ impl Copy {
     }
 }
 
-/// Each entry knows its own.
-struct OwnLifetime;
-
-impl Expiry<SnippetId, Copy> for OwnLifetime {
-    fn expire_after_create(&self, _: &SnippetId, copy: &Copy, _: Instant) -> Option<Duration> {
-        Some(copy.lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &SnippetId,
-        copy: &Copy,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(copy.lifetime)
+impl Lasting for Copy {
+    fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 }
 
-impl Expiry<SnippetId, Duration> for OwnLifetime {
-    fn expire_after_create(&self, _: &SnippetId, lifetime: &Duration, _: Instant) -> Option<Duration> {
-        Some(*lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &SnippetId,
-        lifetime: &Duration,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(*lifetime)
+/// How long it is known that there is nothing.
+impl Lasting for Duration {
+    fn lifetime(&self) -> Duration {
+        *self
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 const SHARDS: usize = 64;
 
 /// One reading, and what it comes to. If who does it goes away, the next of those that wait does it.
-pub(super) type Flight = OnceCell<Result<Option<Snippet>, Arc<StoreError>>>;
+pub(super) type Flight = OnceCell<Result<Option<Snippet>, StoreError>>;
 
 type Shard = Mutex<HashMap<SnippetId, Arc<Flight>>>;
 

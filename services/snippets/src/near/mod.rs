@@ -52,7 +52,7 @@ impl<S: SnippetStore> NearSnippets<S> {
         self.flights.cut_off(id, || self.copies.remove(id));
     }
 
-    async fn load(&self, id: &SnippetId, flight: &Arc<Flight>) -> Result<Option<Snippet>, Arc<StoreError>> {
+    async fn load(&self, id: &SnippetId, flight: &Arc<Flight>) -> Result<Option<Snippet>, StoreError> {
         self.requests.miss.increment(1);
         let began = Instant::now();
         let found = self.store.get(id).await;
@@ -61,7 +61,7 @@ impl<S: SnippetStore> NearSnippets<S> {
                 self.copies.keep(id, found.as_ref(), began);
             }
         });
-        found.map_err(Arc::new)
+        found
     }
 
     /// What a write leaves behind, whatever has become of it, and also when its caller is gone before it ends.
@@ -98,8 +98,10 @@ impl<S: SnippetStore> SnippetStore for NearSnippets<S> {
             self.requests.shared.increment(1);
         }
         let flight = boarded.flight();
-        let found = flight.get_or_init(|| self.load(id, flight)).await;
-        found.clone().map_err(|error| shared_error(&error))
+        match flight.get_or_init(|| self.load(id, flight)).await {
+            Ok(found) => Ok(found.clone()),
+            Err(error) => Err(error.again()),
+        }
     }
 
     async fn get_many(&self, ids: &[SnippetId], body_bytes_max: usize) -> Result<Vec<Found>, StoreError> {
@@ -151,16 +153,6 @@ impl Requests {
             shared: counter("shared"),
             miss: counter("miss"),
         }
-    }
-}
-
-/// What went wrong for all who waited.
-fn shared_error(error: &Arc<StoreError>) -> StoreError {
-    let cause = Box::new(Arc::clone(error));
-    match **error {
-        StoreError::Unavailable(_) => StoreError::Unavailable(cause),
-        StoreError::Indeterminate(_) => StoreError::Indeterminate(cause),
-        StoreError::Internal(_) => StoreError::Internal(cause),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{
-    super::sql::{from_visibility, start_of_list, views},
+    super::sql::{alive, from_visibility, metadata, start_of_list, views},
     database::{Database, store_error},
     snippets::to_metadata,
     views::is_missing_table,
@@ -30,10 +30,13 @@ macro_rules! page {
             $views,
             " as listed_views
             from snippets.list_entries as entry, lateral (
-                select id, title, language, tags, visibility, owner, create_time, update_time, expire_time,
-                    max_views, version
+                select ",
+            metadata!(),
+            "
                 from snippets.snippets where id = entry.id
-                    and (max_views is null or claimed_views < max_views)
+                    and ",
+            alive!(),
+            "
                     and (expire_time is null or expire_time > now())
             ) as snippet
             where entry.tag = $1 and entry.language = $2 and ",

@@ -6,7 +6,7 @@ mod encoding;
 
 use super::lifetime;
 use crate::{
-    domain::{Snippet, SnippetId, Version},
+    domain::{Snippet, SnippetId, SnippetMetadata, Version},
     ports::{CacheEntry, CacheError, Cause, SnippetCache},
 };
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use changes::Changes;
 use parking_lot::Mutex;
 use redis::{
     AsyncCommands as _, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script,
+    ScriptInvocation,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -54,6 +55,8 @@ pub struct RedisSnippetCache {
     /// again.
     connections: Arc<ThreadLocal<Mutex<Option<ConnectionManager>>>>,
     key_prefix: String,
+    /// Where replicas tell each other which snippets they have changed.
+    channel: String,
     command_timeout: Duration,
     breaker: Arc<Breaker>,
     put: Script,
@@ -73,6 +76,7 @@ impl RedisSnippetCache {
             config,
             connections: Arc::default(),
             key_prefix: options.key_prefix.clone(),
+            channel: format!("{}:changes", options.key_prefix),
             command_timeout: options.command_timeout,
             breaker: Arc::new(Breaker::new()),
             put: Script::new(include_str!("../../../lua/put.lua")),
@@ -102,11 +106,6 @@ impl RedisSnippetCache {
         format!("{}:{id}", self.key_prefix)
     }
 
-    /// Where replicas tell each other which snippets they have changed.
-    fn channel(&self) -> String {
-        format!("{}:changes", self.key_prefix)
-    }
-
     /// A Redis that hangs costs one command its timeout now and then, not every command.
     async fn bounded<T>(
         &self,
@@ -129,18 +128,23 @@ impl RedisSnippetCache {
         result.map_err(|(_, cause)| CacheError::Unavailable(cause))
     }
 
-    /// Runs a script on the key of `id`; whether it stored the entry.
-    async fn store(
+    /// A run of a script that stores an entry under the key of `id`.
+    fn storing<'a>(
         &self,
-        script: &Script,
+        script: &'a Script,
         id: &SnippetId,
         version: Version,
         entry: &[u8],
         lifetime: Duration,
-    ) -> Result<bool, CacheError> {
+    ) -> ScriptInvocation<'a> {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let mut invocation = script.key(self.key(id));
-        invocation.arg(version.get()).arg(entry).arg(lifetime_ms).arg(self.channel()).arg(id.as_str());
+        invocation.arg(version.get()).arg(entry).arg(lifetime_ms);
+        invocation
+    }
+
+    /// Whether the script stored the entry.
+    async fn store(&self, invocation: ScriptInvocation<'_>) -> Result<bool, CacheError> {
         let mut connection = self.connection()?;
         self.bounded(async move { invocation.invoke_async(&mut connection).await }).await
     }
@@ -155,18 +159,20 @@ impl SnippetCache for RedisSnippetCache {
     }
 
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
+        let SnippetMetadata { id, version, .. } = &snippet.metadata;
         let entry = encoding::copy(snippet);
-        self.store(&self.put, &snippet.metadata.id, snippet.metadata.version, &entry, lifetime::of_copy())
-            .await
+        self.store(self.storing(&self.put, id, *version, &entry, lifetime::of_copy())).await
     }
 
     async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError> {
         let entry = encoding::tombstone(version);
-        self.store(&self.invalidate, id, version, &entry, lifetime::OF_TOMBSTONE).await.map(drop)
+        let mut invocation = self.storing(&self.invalidate, id, version, &entry, lifetime::OF_TOMBSTONE);
+        invocation.arg(&self.channel).arg(id.as_str());
+        self.store(invocation).await.map(drop)
     }
 
     async fn follow(&self, listener: Arc<dyn Fn(SnippetId) + Send + Sync>, stop: CancellationToken) {
-        match Changes::new(&self.client, self.channel()) {
+        match Changes::new(&self.client, self.channel.clone()) {
             Ok(changes) => changes.follow(listener, stop).await,
             // The address was good for the client, so it is for this one.
             Err(error) => {

@@ -1,5 +1,5 @@
 use super::{
-    super::sql::{from_visibility, start_of_list, views},
+    super::sql::{alive, from_visibility, metadata, start_of_list, views},
     database::{Database, store_error},
     snippets::to_metadata,
     views::is_missing_table,
@@ -32,10 +32,13 @@ macro_rules! page {
             $views,
             " as listed_views
             from list_entries as entry cross join (
-                select id, title, language, tags, visibility, owner, create_time, update_time, expire_time,
-                    max_views, version
+                select ",
+            metadata!(),
+            "
                 from snippets
-                where (max_views is null or claimed_views < max_views)
+                where ",
+            alive!(),
+            "
                     and (expire_time is null or expire_time > 1000000 * unixepoch('now', 'subsec'))
             ) as snippet on snippet.id = entry.id
             where entry.tag = ?1 and entry.language = ?2 and ",

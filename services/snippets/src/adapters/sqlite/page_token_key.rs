@@ -1,5 +1,5 @@
 use super::{
-    super::sql::corrupt,
+    super::sql::page_token_key,
     database::{Database, store_error},
 };
 use crate::{
@@ -23,8 +23,7 @@ impl SqlitePageTokenKeys {
 
     async fn read(&self) -> Result<PageTokenKey, Error> {
         let row = self.0.fetch_optional(sqlx::query(GET)).await?;
-        let key: Vec<u8> = row.ok_or_else(|| corrupt("the key of page tokens is missing"))?.try_get("key")?;
-        PageTokenKey::new(&key).ok_or_else(|| corrupt("the key of page tokens has a wrong length"))
+        page_token_key(row.as_ref().map(|row| row.try_get("key")).transpose()?)
     }
 }
 

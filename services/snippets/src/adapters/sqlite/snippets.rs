@@ -1,5 +1,5 @@
 use super::{
-    super::sql::{self, parsed},
+    super::sql::{self, alive, metadata, parsed},
     database::{Database, store_error},
     row,
 };
@@ -21,20 +21,9 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-macro_rules! metadata {
-    () => {
-        "id, title, language, tags, visibility, owner, create_time, update_time, expire_time, max_views, version"
-    };
-}
 macro_rules! columns {
     () => {
         concat!(metadata!(), ", body")
-    };
-}
-/// Of a snippet that has a view left.
-macro_rules! alive {
-    () => {
-        "(max_views is null or claimed_views < max_views)"
     };
 }
 const INSERT: &str = concat!(
