@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use crate::{
     call::PeerAddr,
     config::ServerConfig,
+    cork,
     overdue::{self, Executor},
     socket::Socket,
     workers::{Accepted, Server},
@@ -90,8 +91,11 @@ impl<S> Connections<S> {
             request.extensions_mut().insert(PeerAddr(peer));
             request
         });
-        let connection = self.http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(server));
-        let connection = overdue::watch(self.graceful.watch(connection.into_owned()));
+        let connection = cork::corked(socket, |socket| {
+            let server = TowerToHyperService::new(server);
+            self.graceful.watch(self.http.serve_connection(TokioIo::new(socket), server).into_owned())
+        });
+        let connection = overdue::watch(connection);
         self.open.spawn(connection.map(move |end| {
             if let Some(Err(error)) = end {
                 tracing::debug!(%peer, error, "a connection ended badly");

@@ -12,6 +12,7 @@ pub mod call;
 pub mod client;
 pub mod config;
 mod connections;
+mod cork;
 pub mod deadline;
 mod face;
 pub mod health;

@@ -75,7 +75,7 @@ async fn is_closed(stream: &TcpStream) -> bool {
 
 #[tokio::test]
 async fn who_takes_no_answer_loses_it_at_the_deadline() {
-    let server = Server::start(&["--max-in-flight=1", "--request-timeout=300ms"]).await;
+    let server = Server::start(&["--max-in-flight=1", "--request-timeout=1s"]).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = socket.connect(server.addr).await.unwrap();
