@@ -29,7 +29,7 @@ use crate::{
     overdue, propagation,
     request_stream::RequestStream,
     room::Room,
-    status,
+    status, telemetry,
 };
 
 /// The address a connection comes from, in the extensions of each of its requests.
@@ -116,6 +116,10 @@ async fn conduct(
 }
 
 fn span(path: &'static str, headers: &HeaderMap) -> Span {
+    if !telemetry::exports_traces() {
+        // Each field is written down for log lines, whether or not there are any.
+        return tracing::info_span!("call", rpc.method = path);
+    }
     let span = tracing::info_span!("call", otel.name = path, otel.kind = "server", rpc.method = path);
     if !span.is_disabled() && headers.contains_key("traceparent") {
         propagation::set_parent(&span, |key| headers.get(key)?.to_str().ok());

@@ -2,7 +2,10 @@
 
 use std::{
     io::{IsTerminal as _, stdout},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,7 @@ const SIZE_BUCKETS: [f64; 16] =
 const TRACED: LevelFilter = LevelFilter::INFO;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+static EXPORTS_TRACES: AtomicBool = AtomicBool::new(false);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -115,6 +119,7 @@ impl Telemetry {
         let spans = traces.as_ref().map(|traces| {
             tracing_opentelemetry::layer().with_tracer(traces.tracer(service)).with_filter(TRACED)
         });
+        EXPORTS_TRACES.store(traces.is_some(), Ordering::Relaxed);
         let logs = match config.format {
             // In colours, unless NO_COLOR is set.
             LogFormat::Pretty if stdout().is_terminal() => tracing_subscriber::fmt::layer().boxed(),
@@ -134,6 +139,11 @@ impl Telemetry {
             tracing::warn!(%error, "the last traces were not sent");
         }
     }
+}
+
+/// Whether spans are more than the context of log lines.
+pub(crate) fn exports_traces() -> bool {
+    EXPORTS_TRACES.load(Ordering::Relaxed)
 }
 
 /// The metrics in Prometheus text format.
