@@ -30,30 +30,32 @@ pub(crate) struct Callers {
 /// Middleware: puts the [`Caller`] into the request's extensions, or refuses the call.
 pub(crate) async fn authenticate(
     State(callers): State<Arc<Callers>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let address = callers.address(&request);
-    let identity = match key(request.headers()).map(|secret| secret.map(KeyHash::of)) {
-        Ok(None) => Ok(Identity::Anonymous),
-        Ok(Some(hash)) => callers.identity(&hash).await,
-        Err(error) => Err(error),
-    };
-    match identity {
-        Ok(identity) => {
-            request.extensions_mut().insert(Caller { address, identity });
-            next.run(request).await
-        }
+    match callers.admit(request).await {
+        Ok(request) => next.run(request).await,
         Err(error) => Status::from(error).into_http(),
     }
 }
 
-/// The caller that [`authenticate`] found.
+/// The caller that was found out.
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, ApiError> {
     request.extensions().get().cloned().ok_or(ApiError::Bug("the call was not authenticated"))
 }
 
 impl Callers {
+    /// The request with its [`Caller`] in its extensions.
+    pub(super) async fn admit(&self, mut request: Request) -> Result<Request, ApiError> {
+        let identity = match key(request.headers())? {
+            None => Identity::Anonymous,
+            Some(secret) => self.identity(&KeyHash::of(secret)).await?,
+        };
+        let address = self.address(&request);
+        request.extensions_mut().insert(Caller { address, identity });
+        Ok(request)
+    }
+
     fn address(&self, request: &Request) -> IpAddr {
         let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));

@@ -27,8 +27,7 @@ impl Snippets {
     /// GetSnippet with FULL, which is a view.
     pub(crate) async fn view(&self, caller: &Caller, id: &SnippetId) -> Result<pb::Snippet, ApiError> {
         let message = pb::GetSnippetRequest { id: id.to_string(), ..pb::GetSnippetRequest::default() };
-        let answer = self.get(of_caller(caller, message)).await?;
-        answer.snippet.ok_or(ApiError::Bug("a snippet was found and is none"))
+        Ok(self.get(of_caller(caller, message)).await?.into_snippet())
     }
 
     /// What [`Self::view`] gives, for an answer that shows no body.

@@ -7,6 +7,7 @@ mod client_address;
 mod create_request;
 mod error;
 mod field_mask;
+mod get_snippet;
 mod in_process;
 mod limit_writes;
 mod list;
@@ -88,6 +89,7 @@ impl Api {
             bootstrap_admin: self.bootstrap_admin,
             trusted_proxies: self.trusted_proxies,
         });
+        let get_snippet = get_snippet::GetSnippet { api: snippets.clone(), callers: callers.clone() };
         let http = http::routes(snippets.clone(), self.limiter.clone(), callers.clone());
         let snippets = SnippetServiceServer::from_arc(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
         Routes::new(snippets)
@@ -95,6 +97,7 @@ impl Api {
             .into_axum_router()
             .layer(middleware::from_fn_with_state(self.limiter, limit_writes::limit_writes))
             .layer(middleware::from_fn_with_state(callers, authenticate))
+            .route_service(get_snippet::PATH, get_snippet)
             .merge(http)
     }
 }

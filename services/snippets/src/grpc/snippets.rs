@@ -8,8 +8,8 @@ use rpc::snippets::v1::snippet_service_server::SnippetService;
 use tonic::{Request, Response, Status};
 
 use super::{
-    authenticate::caller, create_request, error::ApiError, messages, page_token::PageTokens, update_mask,
-    view_stats,
+    authenticate::caller, create_request, error::ApiError, get_snippet::Answer, messages,
+    page_token::PageTokens, update_mask, view_stats,
 };
 use crate::{
     domain::{
@@ -69,10 +69,7 @@ impl Snippets {
         Err(InsertError::IdTaken.into())
     }
 
-    pub(super) async fn get(
-        &self,
-        request: Request<pb::GetSnippetRequest>,
-    ) -> Result<pb::GetSnippetResponse, ApiError> {
+    pub(super) async fn get(&self, request: Request<pb::GetSnippetRequest>) -> Result<Answer, ApiError> {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let full = messages::wants_body(request.view).map_err(ApiError::from);
@@ -80,9 +77,8 @@ impl Snippets {
         let snippet = self.read(&id, full, &caller).await?;
         let view_count = self.view_counts.get(&id).await;
         let not_modified = request.if_none_match == snippet.metadata.version.etag().as_str();
-        let body = (full && !not_modified).then_some(&snippet.body);
-        let snippet = messages::snippet(&snippet.metadata, body, view_count);
-        Ok(pb::GetSnippetResponse { snippet: Some(snippet), not_modified })
+        let body = (full && !not_modified).then_some(snippet.body);
+        Ok(Answer { snippet: messages::snippet(&snippet.metadata, None, view_count), body, not_modified })
     }
 
     /// What the caller may read, which is a view if it is to be FULL.
@@ -193,7 +189,9 @@ impl SnippetService for Snippets {
         &self,
         request: Request<pb::GetSnippetRequest>,
     ) -> Result<Response<pb::GetSnippetResponse>, Status> {
-        Ok(Response::new(self.get(request).await?))
+        let answer = self.get(request).await?;
+        let not_modified = answer.not_modified;
+        Ok(Response::new(pb::GetSnippetResponse { snippet: Some(answer.into_snippet()), not_modified }))
     }
 
     async fn update_snippet(

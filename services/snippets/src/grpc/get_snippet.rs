@@ -1,0 +1,180 @@
+//! GetSnippet, which is called more than all else together: its own route spares what the others share, and its answer is written
+//! from the texts in memory straight into what is sent.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::extract::Request;
+use bytes::BufMut;
+use futures_util::future::BoxFuture;
+use http::Response;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+};
+use rpc::snippets::v1 as pb;
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    server::Grpc,
+};
+use tonic_prost::{ProstCodec, ProstDecoder};
+use tower::{Service, service_fn};
+
+use super::{Callers, REQUEST_BYTES_MAX, snippets::Snippets};
+use crate::domain::Body;
+
+/// The path of the method.
+pub(super) const PATH: &str = "/snippets.v1.SnippetService/GetSnippet";
+
+/// `GetSnippetResponse.snippet` and `Snippet.body` in the contract.
+const SNIPPET: u32 = 1;
+const BODY: u32 = 4;
+/// Those fields' keys, the snippet's length and `not_modified`: what an answer takes beside its encoded snippet.
+const BESIDE_SNIPPET_BYTES_MAX: usize = 8;
+
+/// What a buffer holds before it has to grow, in bytes. tonic's codec takes 8 KiB for each request and each answer, and the
+/// allocator longer for that than for what is small.
+const BUFFER_BYTES: usize = 256;
+
+/// What a reader is told.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Without a body.
+    pub(super) snippet: pb::Snippet,
+    /// Shared with all who read it now.
+    pub(super) body: Option<Body>,
+    pub(super) not_modified: bool,
+}
+
+/// Serves the method, and nothing else.
+#[derive(Clone)]
+pub(super) struct GetSnippet {
+    pub(super) api: Arc<Snippets>,
+    pub(super) callers: Arc<Callers>,
+}
+
+impl Service<Request> for GetSnippet {
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { api, callers } = self.clone();
+        Box::pin(async move {
+            let request = match callers.admit(request).await {
+                Ok(request) => request,
+                Err(error) => return Ok(Status::from(error).into_http()),
+            };
+            let get = service_fn(|request| async { Ok(tonic::Response::new(api.get(request).await?)) });
+            let mut grpc = Grpc::new(AnswerCodec).max_decoding_message_size(REQUEST_BYTES_MAX);
+            Ok(grpc.unary(get, request).await)
+        })
+    }
+}
+
+impl Answer {
+    /// The snippet as a message of its own.
+    pub(super) fn into_snippet(self) -> pb::Snippet {
+        pb::Snippet { body: self.body_text().to_owned(), ..self.snippet }
+    }
+
+    fn encode(&self, buffer: &mut impl BufMut) {
+        let body = self.body_text();
+        encode_key(SNIPPET, WireType::LengthDelimited, buffer);
+        encode_varint(self.snippet_bytes() as u64, buffer);
+        self.snippet.encode_raw(buffer);
+        if !body.is_empty() {
+            encode_key(BODY, WireType::LengthDelimited, buffer);
+            encode_varint(body.len() as u64, buffer);
+            buffer.put_slice(body.as_bytes());
+        }
+        pb::GetSnippetResponse { snippet: None, not_modified: self.not_modified }.encode_raw(buffer);
+    }
+
+    /// The length of the encoded snippet with its body.
+    fn snippet_bytes(&self) -> usize {
+        let body = self.body_text().len();
+        let field = if body == 0 { 0 } else { key_len(BODY) + encoded_len_varint(body as u64) + body };
+        self.snippet.encoded_len() + field
+    }
+
+    fn body_text(&self) -> &str {
+        self.body.as_ref().map(Body::as_str).unwrap_or_default()
+    }
+}
+
+struct AnswerCodec;
+
+struct AnswerEncoder;
+
+impl Codec for AnswerCodec {
+    type Encode = Answer;
+    type Decode = pb::GetSnippetRequest;
+    type Encoder = AnswerEncoder;
+    type Decoder = ProstDecoder<pb::GetSnippetRequest>;
+
+    fn encoder(&mut self) -> AnswerEncoder {
+        AnswerEncoder
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<pb::GetSnippetResponse, _>::raw_decoder(buffers())
+    }
+}
+
+impl Encoder for AnswerEncoder {
+    type Item = Answer;
+    type Error = Status;
+
+    fn encode(&mut self, answer: Answer, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(BESIDE_SNIPPET_BYTES_MAX + answer.snippet_bytes());
+        answer.encode(buffer);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+/// A call has one message either way, so that none waits to be sent with others.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &str, not_modified: bool) -> Answer {
+        Answer {
+            snippet: pb::Snippet { id: "0123456789a".into(), view_count: 300, ..pb::Snippet::default() },
+            body: (!body.is_empty()).then(|| Body::parse(body).unwrap()),
+            not_modified,
+        }
+    }
+
+    #[test]
+    fn is_encoded_as_the_contract_has_it() {
+        for body in ["", "a", &"b".repeat(127), &"c".repeat(128), &"d".repeat(1024 * 1024)] {
+            for not_modified in [false, true] {
+                let mut encoded = Vec::new();
+                answer(body, not_modified).encode(&mut encoded);
+                let snippet = answer(body, not_modified).into_snippet();
+                assert_eq!(snippet.body, body);
+                let expected = pb::GetSnippetResponse { snippet: Some(snippet), not_modified };
+                assert_eq!(pb::GetSnippetResponse::decode(&*encoded).unwrap(), expected);
+                let beside = encoded.len() - answer(body, not_modified).snippet_bytes();
+                assert!(beside <= BESIDE_SNIPPET_BYTES_MAX, "{beside}");
+            }
+        }
+    }
+}
