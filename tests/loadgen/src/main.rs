@@ -12,6 +12,7 @@ mod limiter;
 mod measured;
 mod outage;
 mod peer;
+mod reads;
 mod redis_cost;
 mod report;
 mod shape;
@@ -52,6 +53,8 @@ enum Command {
     Backlog(backlog::Arguments),
     /// How long it takes until a view shows in the count
     Freshness(freshness::Arguments),
+    /// Reads out of Redis and out of Postgres, in small tables and large ones
+    Reads(reads::Arguments),
     /// What recording a view costs GetSnippet, FULL beside BASIC
     Recording(recording::Arguments),
     /// Reads while RabbitMQ is away, and how soon their views are counted once it is back
@@ -97,6 +100,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Counting(arguments)) => counting::run(&arguments).await,
         Some(Command::Backlog(arguments)) => backlog::run(&arguments).await,
         Some(Command::Freshness(arguments)) => freshness::run(&arguments).await,
+        Some(Command::Reads(arguments)) => reads::run(&arguments).await,
         Some(Command::Recording(arguments)) => recording::run(&arguments).await,
         Some(Command::BrokerOutage(arguments)) => views::outage::run(&arguments).await,
         Some(Command::Echo(arguments)) => echo::serve(arguments).await,

@@ -8,5 +8,5 @@ pub(crate) mod outage;
 mod pipeline;
 mod popularity;
 pub(crate) mod recording;
-mod rig;
+pub(crate) mod rig;
 mod windows;

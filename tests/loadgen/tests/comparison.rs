@@ -53,6 +53,13 @@ fn tells_how_a_worker_works_off_a_backlog() {
 }
 
 #[test]
+fn tells_what_reads_cost_in_tables_of_different_sizes() {
+    let small = ["--snippets=200", "--shape=1x2", "--rounds=1", "--millis=300"];
+    let table = run(&[&["reads"], &small[..]].concat()).unwrap();
+    assert_eq!(rows(&table).filter(|cells| is_rate(cells[3])).count(), 3, "{table}");
+}
+
+#[test]
 fn tells_how_soon_a_view_shows() {
     let small = ["--per-second=200", "--snippets=20", "--probes=2", "--seconds=1"];
     let table = run(&[&["freshness"], &small[..]].concat()).unwrap();
