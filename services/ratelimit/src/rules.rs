@@ -94,6 +94,10 @@ mod tests {
         assert_eq!(limits(&rules, "snippets", &[("tier", "free"), ("caller", "ann")]), [60]);
         assert_eq!(limits(&rules, "snippets", &[("tier", "anonymous"), ("caller", "192.0.2.1")]), [60]);
         assert_eq!(limits(&rules, "snippets", &[("tier", "premium"), ("caller", "ann")]), [300]);
+        for (tier, mebibytes) in [("anonymous", 20), ("free", 100), ("premium", 1024)] {
+            let bytes = limits(&rules, "snippets", &[("tier", tier), ("bytes", "ann")]);
+            assert_eq!(bytes, [mebibytes * 1024 * 1024]);
+        }
     }
 
     #[test]

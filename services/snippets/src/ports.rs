@@ -296,14 +296,28 @@ pub trait ViewSink: Send + Sync + 'static {
     fn forget(&self, id: &SnippetId);
 }
 
-/// Whether a caller may write now.
+/// What a caller is to be charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// One write, whose request has so many bytes.
+    Write {
+        /// 0 for one that stores nothing.
+        bytes: u64,
+    },
+    /// Nothing yet: whether it may write at all, before it is known how much.
+    Nothing,
+}
+
+/// Whether a caller may go on now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WriteDecision {
+pub enum LimitDecision {
     /// Yes; it was charged.
     Allowed,
     /// No, it has used up a limit.
     Denied(RateLimitDenial),
-    /// Nobody can tell. The service lets the write through, and says so in a metric and the log.
+    /// No, and waiting does not help: it is more than a limit ever lets pass at once.
+    NeverFits,
+    /// Nobody can tell. The service lets the call through, and says so in a metric and the log.
     Unavailable {
         /// What went wrong; for the log.
         reason: String,
@@ -325,11 +339,11 @@ pub struct RateLimitDenial {
     pub reset_after: Duration,
 }
 
-/// Limits how often callers write.
+/// Limits what callers do.
 #[async_trait]
 pub trait RateLimiter: Send + Sync + 'static {
-    /// Charges one write to the caller, if its limits allow.
-    async fn check_write(&self, caller: &Caller) -> WriteDecision;
+    /// Charges the caller, if all of its limits allow; else nothing.
+    async fn check(&self, caller: &Caller, charge: Charge) -> LimitDecision;
 }
 
 /// A batch of views on its way to the counter worker.

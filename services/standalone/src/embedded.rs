@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use counter_worker::adapters::channel::{BatchSender, SendError};
 use futures_util::future::join_all;
-use ratelimit::{Descriptor, Limiter, Mode, Outcome};
+use ratelimit::{CheckError, Descriptor, Limiter, Mode, Outcome};
 use snippets::{
-    adapters::ratelimit::{DOMAIN, subject},
+    adapters::ratelimit::{DOMAIN, Entries, descriptors},
     domain::Caller,
-    ports::{BatchPublisher, PendingBatch, PublishError, RateLimitDenial, RateLimiter, WriteDecision},
+    ports::{
+        BatchPublisher, Charge, LimitDecision, PendingBatch, PublishError, RateLimitDenial, RateLimiter,
+    },
 };
 
 /// The snippets' limiter, over the ratelimit library.
@@ -17,21 +19,28 @@ pub(crate) struct EmbeddedLimiter(pub(crate) Arc<Limiter>);
 
 #[async_trait]
 impl RateLimiter for EmbeddedLimiter {
-    async fn check_write(&self, caller: &Caller) -> WriteDecision {
-        let entries = subject(caller).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        match self.0.check(DOMAIN, &[Descriptor { entries, cost: 1, limit: None }], Mode::Charge).await {
+    async fn check(&self, caller: &Caller, charge: Charge) -> LimitDecision {
+        let descriptors: Vec<_> = descriptors(caller, charge).map(descriptor).collect();
+        let mode = if charge == Charge::Nothing { Mode::Peek } else { Mode::Charge };
+        match self.0.check(DOMAIN, &descriptors, mode).await {
             Ok(outcome) => decision(&outcome),
-            Err(error) => WriteDecision::Unavailable { reason: error.to_string() },
+            Err(CheckError::CostAboveCapacity { .. }) => LimitDecision::NeverFits,
+            Err(error) => LimitDecision::Unavailable { reason: error.to_string() },
         }
     }
 }
 
-fn decision(outcome: &Outcome) -> WriteDecision {
+fn descriptor((entries, cost): (Entries, u64)) -> Descriptor {
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Descriptor { entries, cost, limit: None }
+}
+
+fn decision(outcome: &Outcome) -> LimitDecision {
     let denying = outcome.statuses.iter().filter(|status| !status.shadow && !status.decision.allowed);
     let Some(longest) = denying.max_by_key(|status| status.decision.retry_after) else {
-        return WriteDecision::Allowed;
+        return LimitDecision::Allowed;
     };
-    WriteDecision::Denied(RateLimitDenial {
+    LimitDecision::Denied(RateLimitDenial {
         rule: longest.rule.to_string(),
         retry_after: outcome.retry_after.unwrap_or_default(),
         limit: longest.limit,

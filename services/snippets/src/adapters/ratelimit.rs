@@ -1,4 +1,4 @@
-//! Asks the ratelimit service whether a caller may write.
+//! Asks the ratelimit service whether a caller may go on.
 
 use std::time::Duration;
 
@@ -7,17 +7,22 @@ use rpc::ratelimit::v1 as pb;
 use rpc::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use tokio::time::timeout;
 use tonic::{
+    Code,
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
 
 use crate::{
-    domain::{Caller, Identity},
-    ports::{RateLimitDenial, RateLimiter, WriteDecision},
+    domain::{Caller, Tier},
+    ports::{Charge, LimitDecision, RateLimitDenial, RateLimiter},
 };
 
-/// The domain of the rules that writes are checked against.
+/// The domain of the rules that callers are checked against.
 pub const DOMAIN: &str = "snippets";
+
+/// Bytes are counted in steps of so many. Small writes are all alike by that, so that the limiter knows the next of a flood by
+/// the one that it has just denied.
+const BYTES_STEP: u64 = 1024;
 
 /// [`RateLimiter`] over `ratelimit.v1`.
 pub struct RateLimitServiceLimiter<I> {
@@ -33,45 +38,54 @@ pub fn limiter(channel: Channel, timeout: Duration) -> impl RateLimiter {
 
 #[async_trait]
 impl<I: Interceptor + Clone + Send + Sync + 'static> RateLimiter for RateLimitServiceLimiter<I> {
-    async fn check_write(&self, caller: &Caller) -> WriteDecision {
+    async fn check(&self, caller: &Caller, charge: Charge) -> LimitDecision {
         let request = pb::CheckRequest {
             domain: DOMAIN.to_owned(),
-            descriptors: vec![descriptor(caller)],
+            descriptors: descriptors(caller, charge).map(descriptor).collect(),
+            peek: charge == Charge::Nothing,
             ..pb::CheckRequest::default()
         };
         // The channel's own deadline begins only once it is connected.
         let mut client = self.client.clone();
         match timeout(self.timeout, client.check(request)).await {
             Ok(Ok(response)) => decision(response.into_inner()),
-            Ok(Err(status)) => WriteDecision::Unavailable { reason: status.to_string() },
-            Err(elapsed) => WriteDecision::Unavailable { reason: elapsed.to_string() },
+            // All else that it could find invalid is of our own making, and right.
+            Ok(Err(status)) if status.code() == Code::InvalidArgument => LimitDecision::NeverFits,
+            Ok(Err(status)) => LimitDecision::Unavailable { reason: status.to_string() },
+            Err(elapsed) => LimitDecision::Unavailable { reason: elapsed.to_string() },
         }
     }
 }
 
-/// What the rules can tell callers apart by: `tier` (`anonymous` without an account), then `caller`.
-pub fn subject(caller: &Caller) -> [(&'static str, String); 2] {
-    let tier = caller.tier().map_or("anonymous", crate::domain::Tier::as_str);
-    let name = match &caller.identity {
-        Identity::Account(account) => account.id.to_string(),
-        Identity::Anonymous | Identity::BootstrapAdmin => caller.address.to_string(),
+/// The entries of a descriptor: keys and values.
+pub type Entries = [(&'static str, String); 2];
+
+/// What the rules are asked: each descriptor with its cost. They can tell callers apart by `tier` (`anonymous` without an
+/// account), and then limit writes by `caller` and bytes by `bytes`, both of which name the caller.
+pub fn descriptors(caller: &Caller, charge: Charge) -> impl Iterator<Item = (Entries, u64)> {
+    let tier = caller.tier().map_or("anonymous", Tier::as_str);
+    let name = caller.limited_as();
+    let costs = match charge {
+        Charge::Nothing => [("caller", 1), ("bytes", BYTES_STEP)],
+        Charge::Write { bytes } => [("caller", 1), ("bytes", bytes.next_multiple_of(BYTES_STEP))],
     };
-    [("tier", tier.to_owned()), ("caller", name)]
+    let charged = costs.into_iter().filter(|(_, cost)| *cost > 0);
+    charged.map(move |(what, cost)| ([("tier", tier.to_owned()), (what, name.clone())], cost))
 }
 
-fn descriptor(caller: &Caller) -> pb::Descriptor {
+fn descriptor((entries, cost): (Entries, u64)) -> pb::Descriptor {
     let entry = |(key, value): (&str, String)| pb::descriptor::Entry { key: key.to_owned(), value };
-    pb::Descriptor { entries: subject(caller).into_iter().map(entry).collect(), cost: 1 }
+    pb::Descriptor { entries: entries.into_iter().map(entry).collect(), cost }
 }
 
-fn decision(response: pb::CheckResponse) -> WriteDecision {
+fn decision(response: pb::CheckResponse) -> LimitDecision {
     if response.allowed {
-        return WriteDecision::Allowed;
+        return LimitDecision::Allowed;
     }
     let retry_after = duration(response.retry_after);
     let denying = response.statuses.into_iter().filter(|status| !status.allowed && !status.shadow);
     let longest = denying.max_by_key(|status| duration(status.retry_after)).unwrap_or_default();
-    WriteDecision::Denied(RateLimitDenial {
+    LimitDecision::Denied(RateLimitDenial {
         rule: longest.rule,
         retry_after,
         limit: longest.limit,
@@ -92,6 +106,7 @@ mod tests {
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
+    use crate::domain::Identity;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -109,8 +124,25 @@ mod tests {
         let channel = chassis::client::channel(&format!("http://{addr}"), MINUTE).unwrap();
         let limiter = limiter(channel, Duration::from_millis(50));
         let caller = Caller { address: Ipv4Addr::LOCALHOST.into(), identity: Identity::Anonymous };
-        let checks = join_all((0..16).map(|_| limiter.check_write(&caller)));
+        let checks = join_all((0..16).map(|_| limiter.check(&caller, Charge::Write { bytes: 1 })));
         let decisions = timeout(MINUTE / 2, checks).await.expect("each waits for its own time only");
-        assert!(decisions.iter().all(|decision| matches!(decision, WriteDecision::Unavailable { .. })));
+        assert!(decisions.iter().all(|decision| matches!(decision, LimitDecision::Unavailable { .. })));
+    }
+
+    #[test]
+    fn a_write_is_charged_as_one_and_for_its_bytes() {
+        let caller = Caller { address: Ipv4Addr::LOCALHOST.into(), identity: Identity::Anonymous };
+        let asked = |charge| {
+            let asked = descriptors(&caller, charge).map(|(entries, cost)| {
+                assert_eq!(entries[0], ("tier", "anonymous".into()));
+                assert_eq!(entries[1].1, "127.0.0.1");
+                (entries[1].0, cost)
+            });
+            asked.collect::<Vec<_>>()
+        };
+        assert_eq!(asked(Charge::Write { bytes: 1 }), [("caller", 1), ("bytes", 1024)]);
+        assert_eq!(asked(Charge::Write { bytes: 1024 }), [("caller", 1), ("bytes", 1024)]);
+        assert_eq!(asked(Charge::Write { bytes: 1025 }), [("caller", 1), ("bytes", 2048)]);
+        assert_eq!(asked(Charge::Write { bytes: 0 }), [("caller", 1)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Who is asking.
 
 use super::{Account, AccountId, Tier};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Who sent a request, known before anything else is done with it.
 #[derive(Debug, Clone)]
@@ -40,6 +40,15 @@ impl Caller {
         }
     }
 
+    /// What it is limited as: its account, or else its address, of IPv6 the network of 64 bits that one customer has.
+    pub fn limited_as(&self) -> String {
+        match (&self.identity, self.address) {
+            (Identity::Account(account), _) => account.id.to_string(),
+            (_, IpAddr::V4(address)) => address.to_string(),
+            (_, IpAddr::V6(address)) => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        }
+    }
+
     /// Whether it sent no key.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.identity, Identity::Anonymous)
@@ -57,5 +66,21 @@ impl Caller {
             Identity::Account(account) => Some(account.tier),
             Identity::BootstrapAdmin => Some(Tier::Admin),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_network_of_addresses_is_one() {
+        let limited = |address: &str| {
+            Caller { address: address.parse().unwrap(), identity: Identity::Anonymous }.limited_as()
+        };
+        assert_eq!(limited("198.51.100.7"), "198.51.100.7");
+        assert_eq!(limited("2001:db8:1:2::1"), "2001:db8:1:2::/64");
+        assert_eq!(limited("2001:db8:1:2:ffff::ffff"), "2001:db8:1:2::/64");
+        assert_ne!(limited("2001:db8:1:3::1"), limited("2001:db8:1:2::1"));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) enum ApiError {
     StaleEtag,
     #[error("{subject} is over a limit")]
     RateLimited { subject: String, denial: RateLimitDenial },
+    #[error("it is more than a limit ever lets pass at once")]
+    NeverFits,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a bug: {0}")]
@@ -162,6 +164,12 @@ fn public(error: ApiError) -> Error {
             "the request_id was used for another snippet within 24 hours; take a new one",
         ),
         ApiError::RateLimited { subject, denial } => Error::rate_limited(&quota(subject, denial)),
+        // No time to come back is told: there is none.
+        ApiError::NeverFits => Error::new(
+            Code::OutOfRange,
+            "LARGER_THAN_LIMIT",
+            "the request is larger than the limits ever let pass at once; make it smaller",
+        ),
         ApiError::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
             Error::unavailable("STORE_UNAVAILABLE", "the store can't be reached; try again", RETRY_AFTER)
         }

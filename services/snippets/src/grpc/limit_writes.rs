@@ -10,44 +10,69 @@ use axum::{
 use chassis::LogGate;
 use tonic::Status;
 
-use super::error::ApiError;
+use super::{WRITE_REQUEST_BYTES_MAX, error::ApiError, message_head::MessageHead};
 use crate::{
     domain::Caller,
-    ports::{RateLimiter, WriteDecision},
+    ports::{Charge, LimitDecision, RateLimiter},
 };
 
-const WRITES: [&str; 3] = [
-    "/snippets.v1.SnippetService/CreateSnippet",
-    "/snippets.v1.SnippetService/UpdateSnippet",
-    "/snippets.v1.SnippetService/DeleteSnippet",
-];
-
-/// Middleware: answers a write over its caller's limit. A write that nobody can judge passes.
+/// Middleware: answers a write over its caller's limit. A write that nobody can judge passes. It is charged for the bytes that it
+/// says it will send; one that is refused for what it says is not charged.
 pub(super) async fn limit_writes(
     State(limiter): State<Arc<dyn RateLimiter>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if !WRITES.contains(&request.uri().path()) {
-        return next.run(request).await;
+    match charged(&*limiter, request).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => Status::from(error).into_http(),
     }
-    match charge_write(&*limiter, request.extensions().get()).await {
+}
+
+/// Middleware: the same for a write that stores nothing.
+pub(super) async fn limit_deletes(
+    State(limiter): State<Arc<dyn RateLimiter>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match charge(&*limiter, request.extensions().get(), Charge::Write { bytes: 0 }).await {
         Ok(()) => next.run(request).await,
         Err(error) => Status::from(error).into_http(),
     }
 }
 
-/// Charges one write, or refuses it.
-pub(crate) async fn charge_write(limiter: &dyn RateLimiter, caller: Option<&Caller>) -> Result<(), ApiError> {
+async fn charged(limiter: &dyn RateLimiter, request: Request) -> Result<Request, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (head, body) = MessageHead::read(body).await;
+    let head = head.filter(|head| head.is_plain() && head.bytes as usize <= WRITE_REQUEST_BYTES_MAX);
+    if let Some(MessageHead { bytes, .. }) = head {
+        charge(limiter, parts.extensions.get(), Charge::Write { bytes: bytes.into() }).await?;
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Charges the caller, or refuses its call.
+pub(crate) async fn charge(
+    limiter: &dyn RateLimiter,
+    caller: Option<&Caller>,
+    charge: Charge,
+) -> Result<(), ApiError> {
     let caller = caller.ok_or(ApiError::Bug("the call was not authenticated"))?;
-    match limiter.check_write(caller).await {
-        WriteDecision::Allowed => Ok(()),
-        WriteDecision::Denied(denial) => Err(ApiError::RateLimited { subject: caller.subject(), denial }),
-        WriteDecision::Unavailable { reason } => {
+    match limiter.check(caller, charge).await {
+        LimitDecision::Allowed => Ok(()),
+        LimitDecision::Denied(denial) => Err(ApiError::RateLimited { subject: subject(caller), denial }),
+        LimitDecision::NeverFits => Err(ApiError::NeverFits),
+        LimitDecision::Unavailable { reason } => {
             fail_open(&reason);
             Ok(())
         }
     }
+}
+
+/// Who is limited.
+fn subject(caller: &Caller) -> String {
+    let kind = if caller.account_id().is_some() { "account" } else { "address" };
+    format!("{kind}:{}", caller.limited_as())
 }
 
 /// Counts every write that passed unchecked, and warns at most once a second.

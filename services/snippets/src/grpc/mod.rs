@@ -11,6 +11,7 @@ mod get_snippet;
 mod in_process;
 mod limit_writes;
 mod list;
+mod message_head;
 mod messages;
 mod page;
 mod page_token;
@@ -36,11 +37,14 @@ use crate::{
 pub(crate) use authenticate::{Callers, authenticate};
 pub use client_address::TrustedProxies;
 pub(crate) use error::ApiError;
-pub(crate) use limit_writes::charge_write;
+pub(crate) use limit_writes::charge;
 pub(crate) use snippets::Snippets;
 
-/// Largest request, in bytes: a body of 1 MiB and room to say what is wrong with one that is somewhat larger.
-const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Largest request that brings a body, in bytes: one of 1 MiB, and room to say what is wrong with one that is somewhat larger.
+const WRITE_REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest of all others, in bytes: a hundred ids are 1,300, and room to say what is wrong with more.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 /// Largest request about accounts, in bytes: the longest names and ids, many times over.
 const ACCOUNT_REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -61,7 +65,7 @@ pub struct Api {
     pub view_counts: Arc<ViewCounts>,
     /// Tells when a snippet was viewed.
     pub view_history: Arc<dyn ViewHistory>,
-    /// Limits writes.
+    /// Limits callers.
     pub limiter: Arc<dyn RateLimiter>,
     /// The hash of the key that makes its bearer an admin, if there is one.
     pub bootstrap_admin: Option<KeyHash>,
@@ -91,13 +95,29 @@ impl Api {
         });
         let get_snippet = get_snippet::GetSnippet { api: snippets.clone(), callers: callers.clone() };
         let http = http::routes(snippets.clone(), self.limiter.clone(), callers.clone());
-        let snippets = SnippetServiceServer::from_arc(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
-        Routes::new(snippets)
+        let reads =
+            SnippetServiceServer::from_arc(snippets.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+        Routes::new(reads)
             .add_service(accounts)
             .into_axum_router()
-            .layer(middleware::from_fn_with_state(self.limiter, limit_writes::limit_writes))
+            .merge(writes(snippets, self.limiter))
             .layer(middleware::from_fn_with_state(callers, authenticate))
             .route_service(get_snippet::PATH, get_snippet)
             .merge(http)
     }
+}
+
+/// The methods that write, which go before the route of the whole service.
+fn writes(snippets: Arc<Snippets>, limiter: Arc<dyn RateLimiter>) -> Router {
+    let stores =
+        SnippetServiceServer::from_arc(snippets.clone()).max_decoding_message_size(WRITE_REQUEST_BYTES_MAX);
+    let deletes = SnippetServiceServer::from_arc(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let stores = Router::new()
+        .route_service("/snippets.v1.SnippetService/CreateSnippet", stores.clone())
+        .route_service("/snippets.v1.SnippetService/UpdateSnippet", stores)
+        .layer(middleware::from_fn_with_state(limiter.clone(), limit_writes::limit_writes));
+    let deletes = Router::new()
+        .route_service("/snippets.v1.SnippetService/DeleteSnippet", deletes)
+        .layer(middleware::from_fn_with_state(limiter, limit_writes::limit_deletes));
+    stores.merge(deletes)
 }

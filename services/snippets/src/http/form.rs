@@ -1,6 +1,6 @@
 //! A form that a browser, or curl, sends.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 use rpc::snippets::v1 as pb;
@@ -16,6 +16,16 @@ use crate::{
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// How large the form is to be, if that was said.
+pub(super) fn announced_bytes(body: &Body) -> Result<Option<u64>, Failure> {
+    let announced = body.size_hint().exact();
+    if announced.is_some_and(|bytes| bytes > BYTES_MAX as u64) {
+        Err(Failure::TooLarge)
+    } else {
+        Ok(announced)
+    }
+}
 
 /// Reads the whole form, unless it is too large or none.
 pub(super) async fn receive(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {

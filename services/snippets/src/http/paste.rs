@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     response::{Html, IntoResponse, Response},
 };
@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     domain::{Caller, Violations},
-    grpc::{ApiError, charge_write},
+    grpc::{ApiError, charge},
+    ports::Charge,
 };
 
 /// The form is the same for everybody, and names the style sheet of its version.
@@ -48,14 +49,27 @@ pub(super) async fn share(
     if origin::is_foreign(&uri, &headers) {
         return Err(Failure::Foreign);
     }
-    charge_write(&*site.limiter, Some(&caller)).await?;
-    let typed = form::snippet(&form::receive(&headers, body).await?)?;
+    let typed = form::snippet(&site.receive(&caller, &headers, body).await?)?;
     match site.api.make(&caller, typed.clone()).await {
         Ok(snippet) => Ok(made(&snippet)),
         Err(ApiError::Invalid(wrong)) if Form::of(&headers) == Some(Form::Html) => {
             Ok(once_more(&typed, wrong))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+impl Site {
+    /// The form, once its bytes are charged to its sender: before they are read, where it says how many there are.
+    async fn receive(&self, caller: &Caller, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+        let announced = form::announced_bytes(&body)?;
+        let first = announced.map_or(Charge::Nothing, |bytes| Charge::Write { bytes });
+        charge(&*self.limiter, Some(caller), first).await?;
+        let form = form::receive(headers, body).await?;
+        if announced.is_none() {
+            charge(&*self.limiter, Some(caller), Charge::Write { bytes: form.len() as u64 }).await?;
+        }
+        Ok(form)
     }
 }
 
