@@ -129,13 +129,29 @@ impl From<Error> for Status {
 
 /// The same status with an `ErrorInfo` where it has no details, as what tonic itself refuses has none.
 pub(crate) fn with_error_info(status: Status) -> Status {
-    if status.details().is_empty() {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let (code, message) = (code_of_tonic(&status), status.message());
+    let message = match code {
         // tonic says nothing of a method that it does not know.
-        let message = Some(status.message()).filter(|message| !message.is_empty());
-        let message = message.unwrap_or_else(|| status.code().description());
-        Error::new(status.code(), reason(status.code()), message).into()
-    } else {
-        status
+        _ if message.is_empty() => code.description().to_owned(),
+        Code::OutOfRange => format!("{message}; send a smaller message"),
+        _ => message.to_owned(),
+    };
+    let mut error = Error::new(code, reason(code), message);
+    // Such as the encodings that there are, where the message has another.
+    error.metadata = status.metadata().clone();
+    error.into()
+}
+
+/// tonic says RESOURCE_EXHAUSTED, which is for limits that come back, of a message that is too large once it is decompressed, and
+/// INTERNAL of one that can't be.
+fn code_of_tonic(status: &Status) -> Code {
+    match status.code() {
+        Code::ResourceExhausted => Code::OutOfRange,
+        Code::Internal if status.message().starts_with("Error decompressing: ") => Code::InvalidArgument,
+        code => code,
     }
 }
 
@@ -202,5 +218,13 @@ mod tests {
     fn what_tonic_refuses_gets_an_error_info() {
         let status = with_error_info(Status::out_of_range("decoded message length too large"));
         assert_eq!(status.get_details_error_info().unwrap().reason, "OUT_OF_RANGE");
+        let bomb = with_error_info(Status::resource_exhausted("Error decompressing: size limit"));
+        assert_eq!(bomb.code(), Code::OutOfRange);
+        assert_eq!(bomb.message(), "Error decompressing: size limit; send a smaller message");
+        let nonsense = with_error_info(Status::internal("Error decompressing: no gzip"));
+        assert_eq!(nonsense.code(), Code::InvalidArgument);
+        let mut unknown = Status::unimplemented("Content is compressed with `br`");
+        unknown.metadata_mut().insert("grpc-accept-encoding", "gzip,identity".parse().unwrap());
+        assert_eq!(with_error_info(unknown).metadata().get("grpc-accept-encoding").unwrap(), "gzip,identity");
     }
 }

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use e2e::{Client, assert_explained};
-use rpc::snippets::v1::{Snippet, Tier};
+use rpc::snippets::v1::{CreateSnippetRequest, Snippet, Tier};
 use stack::{Product, Service, ServiceBuilder, binary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -125,15 +126,33 @@ async fn charged_all_or_nothing(server: &Service) {
     assert!(denied.get_details_quota_failure().unwrap().violations[0].description.starts_with("writes: 8"));
 }
 
+/// By [`FEW_BYTES`], what is stored counts, however little of it is sent.
+async fn charged_as_decompressed(server: &Service) {
+    let account = Client::to(server).await.unwrap().as_new(Tier::Free).await.unwrap();
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        let mut api = account.snippets().send_compressed(encoding);
+        let mut create = async |bytes| {
+            let snippet = Some(snippet(bytes));
+            api.create_snippet(CreateSnippetRequest { snippet, ..CreateSnippetRequest::default() }).await
+        };
+        create(2 * 1024).await.unwrap();
+        assert_eq!(create(4 * 1024).await.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    assert_over_quota(&account.create(snippet(1024)).await.unwrap_err(), "bytes", "4096");
+}
+
 #[tokio::test]
 async fn writes_and_bytes_are_charged_together_or_not_at_all() {
     let (product, _rules) = product(Some(FEW_BYTES)).await;
     charged_all_or_nothing(&product.snippets[0]).await;
+    charged_as_decompressed(&product.snippets[0]).await;
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("rules.yaml");
     std::fs::write(&rules, FEW_BYTES).unwrap();
     let standalone = standalone(dir.path()).env("RATELIMIT_RULES", rules.to_string_lossy());
-    charged_all_or_nothing(&standalone.start().await.unwrap()).await;
+    let standalone = standalone.start().await.unwrap();
+    charged_all_or_nothing(&standalone).await;
+    charged_as_decompressed(&standalone).await;
 }
 
 fn standalone(data_dir: &Path) -> ServiceBuilder {

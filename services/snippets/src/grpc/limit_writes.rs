@@ -1,4 +1,6 @@
 //! Charges each write to its caller before the request is even decoded.
+//!
+//! A compressed one does not say how long its message is. It is decompressed first, unless its caller may not write at all.
 
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use axum::{
 use chassis::LogGate;
 use tonic::Status;
 
-use super::{WRITE_REQUEST_BYTES_MAX, error::ApiError, message_head::MessageHead};
+use super::{WRITE_REQUEST_BYTES_MAX, compression, error::ApiError, message_head::MessageHead};
 use crate::{
     domain::Caller,
     ports::{Charge, LimitDecision, RateLimiter},
@@ -25,7 +27,7 @@ pub(super) async fn limit_writes(
 ) -> Response {
     match charged(&*limiter, request).await {
         Ok(request) => next.run(request).await,
-        Err(error) => Status::from(error).into_http(),
+        Err(status) => status.into_http(),
     }
 }
 
@@ -41,12 +43,22 @@ pub(super) async fn limit_deletes(
     }
 }
 
-async fn charged(limiter: &dyn RateLimiter, request: Request) -> Result<Request, ApiError> {
-    let (parts, body) = request.into_parts();
-    let (head, body) = MessageHead::read(body).await;
-    let head = head.filter(|head| head.is_plain() && head.bytes as usize <= WRITE_REQUEST_BYTES_MAX);
-    if let Some(MessageHead { bytes, .. }) = head {
-        charge(limiter, parts.extensions.get(), Charge::Write { bytes: bytes.into() }).await?;
+async fn charged(limiter: &dyn RateLimiter, request: Request) -> Result<Request, Status> {
+    let (mut parts, body) = request.into_parts();
+    let (head, mut body) = MessageHead::read(body).await;
+    if let Some(head) = head.filter(|head| head.bytes as usize <= WRITE_REQUEST_BYTES_MAX) {
+        let announced = Charge::Write { bytes: head.bytes.into() };
+        if head.is_plain() {
+            charge(limiter, parts.extensions.get(), announced).await?;
+        } else if let Some(encoding) = compression::encoding(&parts.headers) {
+            let caller = parts.extensions.get();
+            charge(limiter, caller, Charge::Nothing).await?;
+            let unpacked = compression::unpack(body, encoding, WRITE_REQUEST_BYTES_MAX).await;
+            // One that can't be decompressed was work, too.
+            let bytes = unpacked.as_ref().map(|message| Charge::Write { bytes: message.len() as u64 });
+            charge(limiter, caller, bytes.unwrap_or(announced)).await?;
+            body = compression::packed_out(unpacked?, &mut parts.headers);
+        }
     }
     Ok(Request::from_parts(parts, body))
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod authenticate;
 mod batch_get;
 mod client_address;
+mod compression;
 mod create_request;
 mod error;
 mod field_mask;
@@ -25,7 +26,10 @@ use axum::{Router, middleware};
 use rpc::snippets::v1::{
     account_service_server::AccountServiceServer, snippet_service_server::SnippetServiceServer,
 };
-use tonic::service::Routes;
+use tonic::{
+    codec::CompressionEncoding::{Gzip, Zstd},
+    service::Routes,
+};
 
 use crate::{
     domain::KeyHash,
@@ -86,8 +90,10 @@ impl Api {
             view_history: self.view_history,
         });
         let accounts = accounts::Accounts::new(self.accounts.clone(), page_tokens);
-        let accounts =
-            AccountServiceServer::new(accounts).max_decoding_message_size(ACCOUNT_REQUEST_BYTES_MAX);
+        let accounts = AccountServiceServer::new(accounts)
+            .accept_compressed(Gzip)
+            .accept_compressed(Zstd)
+            .max_decoding_message_size(ACCOUNT_REQUEST_BYTES_MAX);
         let callers = Arc::new(Callers {
             accounts: self.accounts,
             bootstrap_admin: self.bootstrap_admin,
@@ -95,12 +101,10 @@ impl Api {
         });
         let get_snippet = get_snippet::GetSnippet { api: snippets.clone(), callers: callers.clone() };
         let http = http::routes(snippets.clone(), self.limiter.clone(), callers.clone());
-        let reads =
-            SnippetServiceServer::from_arc(snippets.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
-        Routes::new(reads)
+        Routes::new(taking(&snippets, REQUEST_BYTES_MAX))
             .add_service(accounts)
             .into_axum_router()
-            .merge(writes(snippets, self.limiter))
+            .merge(writes(&snippets, self.limiter))
             .layer(middleware::from_fn_with_state(callers, authenticate))
             .route_service(get_snippet::PATH, get_snippet)
             .merge(http)
@@ -108,10 +112,9 @@ impl Api {
 }
 
 /// The methods that write, which go before the route of the whole service.
-fn writes(snippets: Arc<Snippets>, limiter: Arc<dyn RateLimiter>) -> Router {
-    let stores =
-        SnippetServiceServer::from_arc(snippets.clone()).max_decoding_message_size(WRITE_REQUEST_BYTES_MAX);
-    let deletes = SnippetServiceServer::from_arc(snippets).max_decoding_message_size(REQUEST_BYTES_MAX);
+fn writes(snippets: &Arc<Snippets>, limiter: Arc<dyn RateLimiter>) -> Router {
+    let stores = taking(snippets, WRITE_REQUEST_BYTES_MAX);
+    let deletes = taking(snippets, REQUEST_BYTES_MAX);
     let stores = Router::new()
         .route_service("/snippets.v1.SnippetService/CreateSnippet", stores.clone())
         .route_service("/snippets.v1.SnippetService/UpdateSnippet", stores)
@@ -120,4 +123,12 @@ fn writes(snippets: Arc<Snippets>, limiter: Arc<dyn RateLimiter>) -> Router {
         .route_service("/snippets.v1.SnippetService/DeleteSnippet", deletes)
         .layer(middleware::from_fn_with_state(limiter, limit_writes::limit_deletes));
     stores.merge(deletes)
+}
+
+/// The service, taking requests of so many bytes, also once they are decompressed.
+fn taking(snippets: &Arc<Snippets>, bytes_max: usize) -> SnippetServiceServer<Snippets> {
+    SnippetServiceServer::from_arc(snippets.clone())
+        .accept_compressed(Gzip)
+        .accept_compressed(Zstd)
+        .max_decoding_message_size(bytes_max)
 }
