@@ -98,6 +98,9 @@ mod tests {
             let bytes = limits(&rules, "snippets", &[("tier", tier), ("bytes", "ann")]);
             assert_eq!(bytes, [mebibytes * 1024 * 1024]);
         }
+        for (tier, limit) in [("anonymous", 600), ("free", 600), ("premium", 3000)] {
+            assert_eq!(limits(&rules, "snippets", &[("tier", tier), ("missing", "ann")]), [limit]);
+        }
     }
 
     #[test]

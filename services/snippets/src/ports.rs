@@ -304,6 +304,11 @@ pub enum Charge {
         /// 0 for one that stores nothing.
         bytes: u64,
     },
+    /// Reads of what is not there, or not for the caller to read.
+    Misses {
+        /// How many.
+        count: u64,
+    },
     /// Nothing yet: whether it may write at all, before it is known how much.
     Nothing,
 }

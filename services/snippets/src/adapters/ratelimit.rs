@@ -61,11 +61,12 @@ impl<I: Interceptor + Clone + Send + Sync + 'static> RateLimiter for RateLimitSe
 pub type Entries = [(&'static str, String); 2];
 
 /// What the rules are asked: each descriptor with its cost. They can tell callers apart by `tier` (`anonymous` without an
-/// account), and then limit writes by `caller` and bytes by `bytes`, both of which name the caller.
+/// account), and then limit writes by `caller`, bytes by `bytes` and vain reads by `missing`, all of which name the caller.
 pub fn descriptors(caller: &Caller, charge: Charge) -> impl Iterator<Item = (Entries, u64)> {
     let tier = caller.tier().map_or("anonymous", Tier::as_str);
     let name = caller.limited_as();
     let costs = match charge {
+        Charge::Misses { count } => [("missing", count), ("bytes", 0)],
         Charge::Nothing => [("caller", 1), ("bytes", BYTES_STEP)],
         Charge::Write { bytes } => [("caller", 1), ("bytes", bytes.next_multiple_of(BYTES_STEP))],
     };
@@ -144,5 +145,6 @@ mod tests {
         assert_eq!(asked(Charge::Write { bytes: 1024 }), [("caller", 1), ("bytes", 1024)]);
         assert_eq!(asked(Charge::Write { bytes: 1025 }), [("caller", 1), ("bytes", 2048)]);
         assert_eq!(asked(Charge::Write { bytes: 0 }), [("caller", 1)]);
+        assert_eq!(asked(Charge::Misses { count: 7 }), [("missing", 7)]);
     }
 }

@@ -18,14 +18,15 @@ use prost::{
 use rpc::snippets::v1 as pb;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    body::Body,
+    codec::{BufferSettings, Codec, CompressionEncoding, EnabledCompressionEncodings, EncodeBuf, Encoder},
     server::Grpc,
 };
 use tonic_prost::{ProstCodec, ProstDecoder};
 use tower::{Service, service_fn};
 
-use super::{Callers, REQUEST_BYTES_MAX, snippets::Snippets};
-use crate::domain::Body;
+use super::{Callers, REQUEST_BYTES_MAX, limit_misses::Misses, snippets::Snippets};
+use crate::domain::Body as Text;
 
 /// The path of the method.
 pub(super) const PATH: &str = "/snippets.v1.SnippetService/GetSnippet";
@@ -46,19 +47,28 @@ pub(super) struct Answer {
     /// Without a body.
     pub(super) snippet: pb::Snippet,
     /// Shared with all who read it now.
-    pub(super) body: Option<Body>,
+    pub(super) body: Option<Text>,
     pub(super) not_modified: bool,
 }
 
 /// Serves the method, and nothing else.
 #[derive(Clone)]
-pub(super) struct GetSnippet {
-    pub(super) api: Arc<Snippets>,
-    pub(super) callers: Arc<Callers>,
+pub(super) struct GetSnippet(Arc<Parts>);
+
+struct Parts {
+    api: Arc<Snippets>,
+    callers: Arc<Callers>,
+    misses: Arc<Misses>,
+}
+
+impl GetSnippet {
+    pub(super) fn new(api: Arc<Snippets>, callers: Arc<Callers>, misses: Arc<Misses>) -> Self {
+        Self(Arc::new(Parts { api, callers, misses }))
+    }
 }
 
 impl Service<Request> for GetSnippet {
-    type Response = Response<tonic::body::Body>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -67,16 +77,27 @@ impl Service<Request> for GetSnippet {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { api, callers } = self.clone();
+        let parts = self.0.clone();
         Box::pin(async move {
-            let request = match callers.admit(request).await {
-                Ok(request) => request,
-                Err(error) => return Ok(Status::from(error).into_http()),
-            };
-            let get = service_fn(|request| async { Ok(tonic::Response::new(api.get(request).await?)) });
-            let mut grpc = Grpc::new(AnswerCodec).max_decoding_message_size(REQUEST_BYTES_MAX);
-            Ok(grpc.unary(get, request).await)
+            match parts.callers.admit(request).await {
+                Ok(request) => Ok(parts.misses.limited(request, |request| parts.get(request)).await),
+                Err(error) => Ok(Status::from(error).into_http()),
+            }
         })
+    }
+}
+
+impl Parts {
+    async fn get(&self, request: Request) -> Response<Body> {
+        let get = service_fn(|request| async { Ok(tonic::Response::new(self.api.get(request).await?)) });
+        let mut encodings = EnabledCompressionEncodings::default();
+        encodings.enable(CompressionEncoding::Gzip);
+        encodings.enable(CompressionEncoding::Zstd);
+        Grpc::new(AnswerCodec)
+            .apply_compression_config(encodings, EnabledCompressionEncodings::default())
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .unary(get, request)
+            .await
     }
 }
 
@@ -107,7 +128,7 @@ impl Answer {
     }
 
     fn body_text(&self) -> &str {
-        self.body.as_ref().map(Body::as_str).unwrap_or_default()
+        self.body.as_ref().map(Text::as_str).unwrap_or_default()
     }
 }
 
@@ -157,7 +178,7 @@ mod tests {
     fn answer(body: &str, not_modified: bool) -> Answer {
         Answer {
             snippet: pb::Snippet { id: "0123456789a".into(), view_count: 300, ..pb::Snippet::default() },
-            body: (!body.is_empty()).then(|| Body::parse(body).unwrap()),
+            body: (!body.is_empty()).then(|| Text::parse(body).unwrap()),
             not_modified,
         }
     }

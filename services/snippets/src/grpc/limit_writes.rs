@@ -9,14 +9,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use chassis::LogGate;
 use tonic::Status;
 
-use super::{WRITE_REQUEST_BYTES_MAX, compression, error::ApiError, message_head::MessageHead};
-use crate::{
-    domain::Caller,
-    ports::{Charge, LimitDecision, RateLimiter},
-};
+use super::{WRITE_REQUEST_BYTES_MAX, compression, limits::charge, message_head::MessageHead};
+use crate::ports::{Charge, RateLimiter};
 
 /// Middleware: answers a write over its caller's limit. A write that nobody can judge passes. It is charged for the bytes that it
 /// says it will send; one that is refused for what it says is not charged.
@@ -61,37 +57,4 @@ async fn charged(limiter: &dyn RateLimiter, request: Request) -> Result<Request,
         }
     }
     Ok(Request::from_parts(parts, body))
-}
-
-/// Charges the caller, or refuses its call.
-pub(crate) async fn charge(
-    limiter: &dyn RateLimiter,
-    caller: Option<&Caller>,
-    charge: Charge,
-) -> Result<(), ApiError> {
-    let caller = caller.ok_or(ApiError::Bug("the call was not authenticated"))?;
-    match limiter.check(caller, charge).await {
-        LimitDecision::Allowed => Ok(()),
-        LimitDecision::Denied(denial) => Err(ApiError::RateLimited { subject: subject(caller), denial }),
-        LimitDecision::NeverFits => Err(ApiError::NeverFits),
-        LimitDecision::Unavailable { reason } => {
-            fail_open(&reason);
-            Ok(())
-        }
-    }
-}
-
-/// Who is limited.
-fn subject(caller: &Caller) -> String {
-    let kind = if caller.account_id().is_some() { "account" } else { "address" };
-    format!("{kind}:{}", caller.limited_as())
-}
-
-/// Counts every write that passed unchecked, and warns at most once a second.
-fn fail_open(reason: &str) {
-    static WARNINGS: LogGate = LogGate::new();
-    metrics::counter!("snippets_unchecked_writes_total").increment(1);
-    if let Some(held_back) = WARNINGS.pass() {
-        tracing::warn!(reason, held_back, "the limiter can't be asked, writes pass unchecked");
-    }
 }

@@ -10,7 +10,9 @@ mod error;
 mod field_mask;
 mod get_snippet;
 mod in_process;
+mod limit_misses;
 mod limit_writes;
+mod limits;
 mod list;
 mod message_head;
 mod messages;
@@ -41,7 +43,9 @@ use crate::{
 pub(crate) use authenticate::{Callers, authenticate};
 pub use client_address::TrustedProxies;
 pub(crate) use error::ApiError;
-pub(crate) use limit_writes::charge;
+use get_snippet::GetSnippet;
+pub(crate) use limit_misses::{Misses, limit_misses};
+pub(crate) use limits::charge;
 pub(crate) use snippets::Snippets;
 
 /// Largest request that brings a body, in bytes: one of 1 MiB, and room to say what is wrong with one that is somewhat larger.
@@ -99,16 +103,24 @@ impl Api {
             bootstrap_admin: self.bootstrap_admin,
             trusted_proxies: self.trusted_proxies,
         });
-        let get_snippet = get_snippet::GetSnippet { api: snippets.clone(), callers: callers.clone() };
-        let http = http::routes(snippets.clone(), self.limiter.clone(), callers.clone());
-        Routes::new(taking(&snippets, REQUEST_BYTES_MAX))
-            .add_service(accounts)
+        let misses = Arc::new(Misses::new(self.limiter.clone()));
+        let http = http::routes(snippets.clone(), self.limiter.clone(), misses.clone(), callers.clone());
+        let get_snippet = GetSnippet::new(snippets.clone(), callers.clone(), misses.clone());
+        Routes::new(accounts)
             .into_axum_router()
+            .merge(reads(&snippets, misses))
             .merge(writes(&snippets, self.limiter))
             .layer(middleware::from_fn_with_state(callers, authenticate))
             .route_service(get_snippet::PATH, get_snippet)
             .merge(http)
     }
+}
+
+/// All methods but those that write, and [`GetSnippet`].
+fn reads(snippets: &Arc<Snippets>, misses: Arc<Misses>) -> Router {
+    Router::new()
+        .route_service("/snippets.v1.SnippetService/{*method}", taking(snippets, REQUEST_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(misses, limit_misses))
 }
 
 /// The methods that write, which go before the route of the whole service.

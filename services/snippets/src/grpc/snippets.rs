@@ -8,8 +8,8 @@ use rpc::snippets::v1::snippet_service_server::SnippetService;
 use tonic::{Request, Response, Status};
 
 use super::{
-    authenticate::caller, create_request, error::ApiError, get_snippet::Answer, messages,
-    page_token::PageTokens, update_mask, view_stats,
+    authenticate::caller, create_request, error::ApiError, get_snippet::Answer, limit_misses::Missed,
+    messages, page_token::PageTokens, update_mask, view_stats,
 };
 use crate::{
     domain::{
@@ -214,7 +214,13 @@ impl SnippetService for Snippets {
         &self,
         request: Request<pb::BatchGetSnippetsRequest>,
     ) -> Result<Response<pb::BatchGetSnippetsResponse>, Status> {
-        Ok(Response::new(self.batch_get(request).await?))
+        let answer = self.batch_get(request).await?;
+        let missed = Missed { count: answer.missing_ids.len(), shows_some: !answer.snippets.is_empty() };
+        let mut answer = Response::new(answer);
+        if missed.count > 0 {
+            answer.extensions_mut().insert(missed);
+        }
+        Ok(answer)
     }
 
     async fn list_snippets(

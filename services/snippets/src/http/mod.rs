@@ -29,7 +29,7 @@ use http::{
 };
 
 use crate::{
-    grpc::{Callers, Snippets, authenticate},
+    grpc::{Callers, Misses, Snippets, authenticate, limit_misses},
     ports::RateLimiter,
 };
 
@@ -44,13 +44,19 @@ struct Site {
 }
 
 /// The routes of the HTTP face, each caller known.
-pub(crate) fn routes(api: Arc<Snippets>, limiter: Arc<dyn RateLimiter>, callers: Arc<Callers>) -> Router {
+pub(crate) fn routes(
+    api: Arc<Snippets>,
+    limiter: Arc<dyn RateLimiter>,
+    misses: Arc<Misses>,
+    callers: Arc<Callers>,
+) -> Router {
     let site = Site { api, limiter, pages: pages::Pages::new() };
     let of_callers = Router::new()
-        .route("/", get(paste::home))
-        .route("/s", post(paste::share))
         .route("/s/{id}", get(snippet::get).post(snippet::reveal))
         .route("/s/{id}/raw", get(snippet::get_raw))
+        .layer(middleware::from_fn_with_state(misses, limit_misses))
+        .route("/", get(paste::home))
+        .route("/s", post(paste::share))
         .with_state(Arc::new(site))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn_with_state(callers, authenticate))
