@@ -76,13 +76,14 @@ pub fn cached(
 }
 
 /// The API over these backends; what counts and publishes views is started in the background, which has
-/// `background_timeout` to finish.
+/// `background_timeout` to finish. `for_admins` is served beside it, to admins alone.
 ///
 /// # Errors
 /// When views are to be spooled, and the spool can't be used.
 pub fn build(
     backends: Backends,
     config: ApiConfig,
+    for_admins: Router,
     background_timeout: Duration,
     background: &mut Background,
 ) -> Result<Router, OpenSpoolError> {
@@ -105,6 +106,7 @@ pub fn build(
         limiter: backends.limiter,
         bootstrap_admin: config.bootstrap_admin,
         trusted_proxies: config.trusted_proxies,
+        for_admins,
     };
     Ok(api.routes())
 }

@@ -1,6 +1,7 @@
 //! `standalone`: the whole system in one process, on SQLite and memory.
 
 mod config;
+mod data_dir;
 mod embedded;
 mod startup;
 

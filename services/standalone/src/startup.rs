@@ -1,8 +1,7 @@
 //! Puts the three libraries together.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use ratelimit::{Limiter, grpc::ResponseHeaders, reload::Reloader};
 use snippets::{
@@ -19,6 +18,7 @@ use snippets::{
 
 use crate::{
     config::{Cli, Command, ServeArgs},
+    data_dir::DataDir,
     embedded::{EmbeddedLimiter, EmbeddedPublisher},
 };
 
@@ -38,15 +38,16 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.validate()?;
     let telemetry = Telemetry::install("standalone", config.telemetry)?;
+    let data_dir = DataDir::open(config.data_dir)?;
     let limiter = ratelimit::startup::embedded(config.ratelimit_rules.as_deref(), COUNTERS_MAX)?;
     let background_timeout = config.server.background_timeout();
     let bound = Bound::bind(config.server).await?;
-    let mut app = app(&config.data_dir, config.api, background_timeout, limiter.clone()).await?;
+    let mut app = app(data_dir.path(), config.api, background_timeout, limiter.clone()).await?;
     if let Some(path) = config.ratelimit_rules {
         let reloader = Reloader::new(path, limiter);
         app.background.start("rules reload", |stop| reloader.run(stop));
     }
-    welcome(bound.listen_addr()?, &config.data_dir);
+    welcome(bound.listen_addr()?, data_dir.path());
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 
@@ -56,7 +57,6 @@ async fn app(
     background_timeout: Duration,
     limiter: Arc<Limiter>,
 ) -> anyhow::Result<App> {
-    fs::create_dir_all(data_dir).with_context(|| format!("cannot make the folder {}", data_dir.display()))?;
     let mut background = Background::default();
     // The worker makes views.db, which the snippets' connections attach, and outlives the flusher, which needs it.
     let settings = counter_worker::Settings::default();
@@ -76,7 +76,9 @@ async fn app(
         publisher: Arc::new(EmbeddedPublisher(sender)),
         limiter: Arc::new(EmbeddedLimiter(limiter.clone())),
     };
-    let routes = snippets::startup::build(backends, api, background_timeout, &mut background)?;
+    // Whoever reaches the API reaches the limiter, too.
+    let for_admins = ratelimit::grpc::routes_for_operators(limiter.clone());
+    let routes = snippets::startup::build(backends, api, for_admins, background_timeout, &mut background)?;
     let routes = routes
         .reset_fallback()
         .merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());

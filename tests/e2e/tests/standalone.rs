@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use e2e::{ADMIN_KEY, Client, NewKey, PATIENCE, until_views};
-use rpc::ratelimit::v1::ListRulesRequest;
+use rpc::ratelimit::v1::{
+    CheckRequest, Descriptor, ListRulesRequest, ListTopDeniedRequest, RefundRequest, ResetRequest,
+    descriptor::Entry,
+};
 use rpc::snippets::v1::{GetCallerRequest, Snippet, Tier, Visibility};
 use stack::{Service, ServiceBuilder, binary};
 use tonic::Code;
@@ -80,6 +83,74 @@ async fn it_serves_every_service_on_one_port_and_limits_writes() {
     let status = caller.create(small).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     e2e::assert_explained(&status);
+}
+
+#[tokio::test]
+async fn only_admins_change_what_others_were_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = standalone(dir.path()).start().await.unwrap();
+    let anonymous = Client::to(&server).await.unwrap();
+    let account = anonymous.as_new(Tier::Premium).await.unwrap();
+    let admins = [anonymous.as_admin(), anonymous.as_new(Tier::Admin).await.unwrap()];
+    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
+    let entries = vec![entry("tier", "free"), entry("caller", "somebody")];
+    let descriptors = vec![Descriptor { entries, cost: 60 }];
+    let domain = || "snippets".to_owned();
+    let check = CheckRequest {
+        domain: domain(),
+        descriptors: descriptors.clone(),
+        request_id: "once".into(),
+        peek: false,
+    };
+    let reset = ResetRequest { domain: domain(), descriptors };
+    let refund = RefundRequest { domain: domain(), request_id: "once".into() };
+    let denied = ListTopDeniedRequest { domain: domain(), limit: 0 };
+    // Anybody may look, and try.
+    let allowed = async || {
+        let mut limiter = anonymous.limiter();
+        limiter.check(CheckRequest { request_id: String::new(), peek: true, ..check.clone() }).await.unwrap()
+    };
+    assert!(anonymous.limiter().check(check.clone()).await.unwrap().into_inner().allowed);
+    for (client, code) in [
+        (&anonymous, Code::Unauthenticated),
+        (&anonymous.with_key("nobody's"), Code::Unauthenticated),
+        (&account, Code::PermissionDenied),
+    ] {
+        let mut limiter = client.limiter();
+        let refused = [
+            limiter.reset(reset.clone()).await.map(drop).unwrap_err(),
+            limiter.refund(refund.clone()).await.map(drop).unwrap_err(),
+            limiter.list_top_denied(denied.clone()).await.map(drop).unwrap_err(),
+        ];
+        for status in refused {
+            assert_eq!(status.code(), code);
+            e2e::assert_explained(&status);
+        }
+    }
+    assert!(!allowed().await.into_inner().allowed);
+    assert!(admins[0].limiter().refund(refund).await.unwrap().into_inner().refunded);
+    assert!(allowed().await.into_inner().allowed);
+    admins[1].limiter().reset(reset).await.unwrap();
+    admins[1].limiter().list_top_denied(denied).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_is_used_by_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = standalone(dir.path()).start().await.unwrap();
+    let refused = format!("{:#}", standalone(dir.path()).start().await.map(drop).unwrap_err());
+    let folder = dir.path().display().to_string();
+    assert!(refused.contains("DATA_DIR") && refused.contains(&folder), "{refused}");
+    assert!(refused.contains("in use by another process"), "{refused}");
+    Client::to(&first)
+        .await
+        .unwrap()
+        .create(Snippet { body: "x".into(), ..Snippet::default() })
+        .await
+        .unwrap();
+    // Whoever had it and was killed does not have it any more.
+    first.kill();
+    standalone(dir.path()).start().await.unwrap();
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ impl Position for AccountId {
     }
 }
 
-fn demand_admin(caller: &Caller) -> Result<(), ApiError> {
+pub(super) fn demand_admin(caller: &Caller) -> Result<(), ApiError> {
     match (caller.is_admin(), caller.is_anonymous()) {
         (true, _) => Ok(()),
         (false, true) => Err(ApiError::KeyNeeded),

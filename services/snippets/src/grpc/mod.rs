@@ -1,6 +1,7 @@
 //! The gRPC face of the service: who calls, may it write, and the methods themselves.
 
 mod accounts;
+mod admins_only;
 mod authenticate;
 mod batch_get;
 mod client_address;
@@ -79,10 +80,12 @@ pub struct Api {
     pub bootstrap_admin: Option<KeyHash>,
     /// Whose `x-forwarded-for` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// What is served to admins beside this API.
+    pub for_admins: Router,
 }
 
 impl Api {
-    /// Both services and the HTTP face, behind authentication and, for writes, the rate limit.
+    /// Both services and the HTTP face, behind authentication and the limits.
     pub fn routes(self) -> Router {
         let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
         let snippets = Arc::new(Snippets {
@@ -110,6 +113,7 @@ impl Api {
             .into_axum_router()
             .merge(reads(&snippets, misses))
             .merge(writes(&snippets, self.limiter))
+            .merge(self.for_admins.layer(middleware::from_fn(admins_only::admins_only)))
             .layer(middleware::from_fn_with_state(callers, authenticate))
             .route_service(get_snippet::PATH, get_snippet)
             .merge(http)

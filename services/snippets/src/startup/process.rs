@@ -2,6 +2,7 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
+use axum::Router;
 use chassis::{App, Background, Bound, Health, Need, telemetry::Telemetry};
 use database::DatabaseArgs;
 use tonic::transport::Channel;
@@ -94,7 +95,7 @@ impl Dependencies {
             publisher: self.publisher,
             limiter: Arc::new(ratelimit::limiter(self.ratelimit, self.ratelimit_timeout)),
         };
-        let routes = build(backends, api, background_timeout, &mut background)?;
+        let routes = build(backends, api, Router::new(), background_timeout, &mut background)?;
         Ok(App { error_domain: "snippets", routes, health, background })
     }
 
