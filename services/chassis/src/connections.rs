@@ -30,6 +30,11 @@ use crate::{
 const HEADERS_BYTES_MAX: u32 = 32 * 1024;
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
+/// Calls of a connection of HTTP/2 that were taken back before anybody has looked at them, and resets that its mistakes have
+/// caused: who makes more of them is cut off.
+const TAKEN_BACK_MAX: usize = 20;
+const MISTAKES_MAX: usize = 1024;
+
 /// Bytes of a request body in flight, on a stream and on a connection: a 1 MiB snippet without a stall.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -118,6 +123,8 @@ fn http(config: &ServerConfig) -> auto::Builder<Executor> {
         .keep_alive_interval(config.keepalive_interval)
         .keep_alive_timeout(config.keepalive_timeout)
         .max_header_list_size(HEADERS_BYTES_MAX)
+        .max_pending_accept_reset_streams(TAKEN_BACK_MAX)
+        .max_local_error_reset_streams(MISTAKES_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     http
