@@ -11,7 +11,10 @@ use axum::{
 };
 use tonic::Status;
 
-use super::{WRITE_REQUEST_BYTES_MAX, compression, limits::charge, message_head::MessageHead};
+use super::{
+    WRITE_REQUEST_BYTES_MAX, compression, error::ApiError, limits::charge, message_head::MessageHead,
+    repetition,
+};
 use crate::ports::{Charge, RateLimiter};
 
 /// Middleware: answers a write over its caller's limit. A write that nobody can judge passes. It is charged for the bytes that it
@@ -41,20 +44,30 @@ pub(super) async fn limit_deletes(
 
 async fn charged(limiter: &dyn RateLimiter, request: Request) -> Result<Request, Status> {
     let (mut parts, body) = request.into_parts();
-    let (head, mut body) = MessageHead::read(body).await;
-    if let Some(head) = head.filter(|head| head.bytes as usize <= WRITE_REQUEST_BYTES_MAX) {
-        let announced = Charge::Write { bytes: head.bytes.into() };
-        if head.is_plain() {
-            charge(limiter, parts.extensions.get(), announced).await?;
-        } else if let Some(encoding) = compression::encoding(&parts.headers) {
-            let caller = parts.extensions.get();
+    let (head, body) = MessageHead::read(body).await;
+    let caller = parts.extensions.get();
+    let head = head.filter(|head| head.bytes as usize <= WRITE_REQUEST_BYTES_MAX);
+    let message = match (head, compression::encoding(&parts.headers)) {
+        (Some(head), _) if head.is_plain() => {
+            charge(limiter, caller, announced(head)).await?;
+            head.message(body).await?
+        }
+        (Some(head), Some(encoding)) => {
             charge(limiter, caller, Charge::Nothing).await?;
             let unpacked = compression::unpack(body, encoding, WRITE_REQUEST_BYTES_MAX).await;
             // One that can't be decompressed was work, too.
             let bytes = unpacked.as_ref().map(|message| Charge::Write { bytes: message.len() as u64 });
-            charge(limiter, caller, bytes.unwrap_or(announced)).await?;
-            body = compression::packed_out(unpacked?, &mut parts.headers);
+            charge(limiter, caller, bytes.unwrap_or(announced(head))).await?;
+            unpacked?
         }
-    }
+        // It will be refused for what it says.
+        _ => return Ok(Request::from_parts(parts, body)),
+    };
+    repetition::check(&message).map_err(ApiError::from)?;
+    let body = compression::packed_out(message, &mut parts.headers);
     Ok(Request::from_parts(parts, body))
+}
+
+fn announced(head: MessageHead) -> Charge {
+    Charge::Write { bytes: head.bytes.into() }
 }

@@ -1,7 +1,8 @@
 //! What a call says of its message before it sends it: how long it is.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use futures_util::{StreamExt as _, stream};
+use tonic::Status;
 
 /// A flag that tells whether the message is compressed, and its length.
 const HEAD_BYTES: usize = 5;
@@ -39,6 +40,17 @@ impl MessageHead {
         Some(Self { flag: *flag, bytes: u32::from_be_bytes(bytes.try_into().ok()?) })
     }
 
+    /// The message of a body, which has this head, as it is sent.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when it is not as long as it says.
+    pub async fn message(self, body: Body) -> Result<Bytes, Status> {
+        let bytes = HEAD_BYTES + self.bytes as usize;
+        let whole = to_bytes(body, bytes).await.ok().filter(|whole| whole.len() == bytes);
+        let whole = whole.ok_or_else(|| Status::invalid_argument("the message is not as long as it says"))?;
+        Ok(whole.slice(HEAD_BYTES..))
+    }
+
     /// Whether the message is as long as it is sent.
     pub fn is_plain(self) -> bool {
         self.flag == 0
@@ -47,8 +59,6 @@ impl MessageHead {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
-
     use super::*;
 
     async fn read(pieces: &'static [&'static [u8]]) -> (Option<MessageHead>, Bytes) {
@@ -66,6 +76,18 @@ mod tests {
         assert_eq!(read(&[b"\0\0\0\x01"]).await, (None, b"\0\0\0\x01"[..].into()));
         assert_eq!(read(&[]).await, (None, Bytes::new()));
         assert!(!read(&[b"\x01\0\0\0\0"]).await.0.unwrap().is_plain());
+    }
+
+    #[tokio::test]
+    async fn a_message_is_as_long_as_it_says() {
+        let head = MessageHead { flag: 0, bytes: 3 };
+        assert_eq!(head.message(Body::from("\0\0\0\0\x03abc")).await.unwrap(), "abc");
+        for wrong in ["\0\0\0\0\x03ab", "\0\0\0\0\x03abc\0\0\0\0\0"] {
+            assert_eq!(
+                head.message(Body::from(wrong)).await.unwrap_err().code(),
+                tonic::Code::InvalidArgument
+            );
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod message_head;
 mod messages;
 mod page;
 mod page_token;
+mod repetition;
 mod snippets;
 mod update_mask;
 mod view_stats;
