@@ -89,7 +89,10 @@ pub struct ServeArgs {
 struct BackendsArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Connections to Postgres at most.
+    /// A standby of that Postgres, for lists of public snippets, statistics and counts of views; unset: none is used.
+    #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true, default_value = "")]
+    database_read_url: SecretString,
+    /// Connections to Postgres at most, and to its standby.
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "16")]
     database_connections: String,
     /// Redis that caches snippets, as redis://HOST:PORT; best with the policy allkeys-lru.
@@ -144,6 +147,8 @@ pub struct ServeConfig {
 pub struct BackendsConfig {
     /// Postgres.
     pub database_url: SecretString,
+    /// A standby of it, if there is one.
+    pub database_read_url: Option<SecretString>,
     /// Connections to Postgres at most.
     pub database_connections: u32,
     /// Redis that caches snippets.
@@ -178,6 +183,9 @@ impl ServeArgs {
 impl BackendsArgs {
     fn validate(self, problems: &mut Problems) -> Option<BackendsConfig> {
         let database_url = self.database.validate(problems);
+        let form = "postgres://USER:PASSWORD@HOST/DATABASE";
+        let read_url = Some(&self.database_read_url).filter(|url| !url.expose_secret().is_empty());
+        let read_url = read_url.map(|url| problems.secret_url("DATABASE_READ_URL", url, form));
         let connections = problems.within("DATABASE_CONNECTIONS", &self.database_connections, 1, 1000);
         let cache_redis_url =
             problems.secret_url("CACHE_REDIS_URL", &self.cache_redis_url, "redis://HOST:PORT");
@@ -187,6 +195,7 @@ impl BackendsArgs {
         let ratelimit_timeout = problems.duration("RATELIMIT_TIMEOUT", &self.ratelimit_timeout);
         Some(BackendsConfig {
             database_url: database_url?,
+            database_read_url: read_url.map_or(Some(None), |url| url.map(Some))?,
             database_connections: u32::try_from(connections?).ok()?,
             cache_redis_url: cache_redis_url?,
             cache_key_prefix: self.cache_key_prefix,

@@ -49,8 +49,8 @@ const LIMITER: Part = Part {
 const VIEWS: Part = Part {
     dashboard: "views.json",
     groups: "views",
-    tables: &["Metrics of views", "Metrics of every service"],
-    prefixes: &["broker_", "counter_worker_", "snippets_view"],
+    tables: &["Metrics of views", "Metrics of Postgres", "Metrics of every service"],
+    prefixes: &["broker_", "counter_worker_", "snippets_view", "snippets_read_replica"],
     code: &["services/broker/src", "services/counter-worker/src", "services/snippets/src"],
 };
 

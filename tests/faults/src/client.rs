@@ -8,8 +8,8 @@ use rpc::snippets::v1::account_service_client::AccountServiceClient;
 use rpc::snippets::v1::snippet_service_client::SnippetServiceClient;
 use rpc::snippets::v1::{
     Account, CreateAccountRequest, CreateApiKeyRequest, CreateSnippetRequest, DeleteSnippetRequest,
-    GetSnippetRequest, GetViewStatsRequest, GetViewStatsResponse, Snippet, SnippetView, Tier,
-    UpdateSnippetRequest, Visibility,
+    GetSnippetRequest, GetViewStatsRequest, GetViewStatsResponse, ListSnippetsRequest, Snippet, SnippetView,
+    Tier, UpdateSnippetRequest, Visibility,
 };
 use stack::Service;
 use tonic::transport::{Channel, Endpoint};
@@ -83,6 +83,13 @@ impl Client {
     pub async fn view_stats(&self, id: &str) -> Result<GetViewStatsResponse, Status> {
         let request = GetViewStatsRequest { id: id.into(), ..GetViewStatsRequest::default() };
         Ok(self.snippets().get_view_stats(self.request(request)?).await?.into_inner())
+    }
+
+    /// The ids of the newest public snippets, or with `me` of the caller's own.
+    pub async fn list(&self, owner: &str) -> Result<Vec<String>, Status> {
+        let request = ListSnippetsRequest { owner: owner.into(), ..ListSnippetsRequest::default() };
+        let answer = self.snippets().list_snippets(self.request(request)?).await?.into_inner();
+        Ok(answer.snippets.into_iter().map(|snippet| snippet.id).collect())
     }
 
     /// Gives a snippet another body.

@@ -12,14 +12,16 @@ use anyhow::{Context, anyhow};
 use crate::disk::Disk;
 use crate::ports::Port;
 use crate::programs::{clean_command, installed, run};
-use crate::server::{Server, probe, temp_dir};
+use crate::server::{Probe, Server, probe, temp_dir};
 use crate::unique::{random, unique};
-use crate::wait::eventually;
+use crate::wait::{eventually, until};
 
 /// What a server's log of changes may take of a disk of its own.
 const SMALL_WAL: &str = "max_wal_size=32MB";
 /// How long a server may take to answer again once there is room on its disk.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a standby may take to replay what its primary has.
+const REPLAYED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a Postgres server is run.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ pub struct Postgres {
     server: Server,
     disk: Option<Disk>,
     url: String,
-    _port: Port,
+    port: Port,
 }
 
 impl Postgres {
@@ -73,15 +75,34 @@ impl Postgres {
         if disk.is_some() {
             command.args(["-c", SMALL_WAL]);
         }
-        let ready = programs.clone();
-        let number = port.number();
-        let probe = probe(move || {
-            let command = ready.pg_isready(number);
-            async move { run(command).await.is_ok() }
-        });
-        let server = Server::start("postgres", dir, command, probe).await?;
+        let server = Server::start("postgres", dir, command, programs.probe(port.number())).await?;
         let url = format!("postgres://postgres:{password}@{}/postgres", port.addr());
-        Ok(Self { server, disk, url, _port: port })
+        Ok(Self { server, disk, url, port })
+    }
+
+    /// Starts a standby of this server, which streams its log of changes. Roles and passwords are the same.
+    pub async fn standby(&self) -> anyhow::Result<Self> {
+        let (port, programs) = (Port::free()?, Programs::find()?);
+        let dir = temp_dir("standby")?;
+        programs.give_to_owner(dir.path())?;
+        programs.base_backup(dir.path(), &self.url).await?;
+        let command = programs.postgres(dir.path(), port.number(), false);
+        let server = Server::start("standby", dir, command, programs.probe(port.number())).await?;
+        let url = at_port(&self.url, &port)?;
+        Ok(Self { server, disk: None, url, port })
+    }
+
+    /// The URL of a database of this server's primary, as it is on this standby.
+    pub fn copy_of(&self, database: &Database) -> anyhow::Result<Database> {
+        Ok(Database::at(at_port(&database.url, &self.port)?))
+    }
+
+    /// Waits until this standby has replayed all that its primary has now.
+    pub async fn until_replayed(&self, primary: &Self) -> anyhow::Result<()> {
+        let at = execute(&primary.url, "SELECT pg_current_wal_lsn()").await?;
+        let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{at}'");
+        let replayed = async || execute(&self.url, &reached).await.is_ok_and(|reached| reached == "t");
+        until("the standby has what its primary has", REPLAYED_WITHIN, replayed).await
     }
 
     /// The superuser's URL of the database `postgres`.
@@ -274,6 +295,14 @@ impl Programs {
         Ok(())
     }
 
+    /// Copies a running server into `dir`, to be its standby.
+    async fn base_backup(&self, dir: &Path, url: &str) -> anyhow::Result<()> {
+        let mut command = self.as_owner("pg_basebackup", dir);
+        command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
+        command.arg("--dbname").arg(url).arg("--pgdata").arg(data_dir(dir));
+        run(command).await.context("pg_basebackup failed").map(drop)
+    }
+
     async fn mount(&self, dir: &Path, bytes: u64) -> anyhow::Result<Disk> {
         let owner = self.owner.context("only root can mount a disk")?;
         let data_dir = data_dir(dir);
@@ -291,6 +320,15 @@ impl Programs {
         command
     }
 
+    /// Whether a server answers at that port.
+    fn probe(&self, port: u16) -> Probe {
+        let programs = self.clone();
+        probe(move || {
+            let command = programs.pg_isready(port);
+            async move { run(command).await.is_ok() }
+        })
+    }
+
     fn pg_isready(&self, port: u16) -> Command {
         let mut command = clean_command(self.path("pg_isready"));
         command.args(["--host=127.0.0.1", "--port", &port.to_string()]);
@@ -305,6 +343,13 @@ impl Programs {
         }
         command
     }
+}
+
+/// The same URL, of a server at another port of this machine.
+fn at_port(url: &str, port: &Port) -> anyhow::Result<String> {
+    let (login, rest) = url.split_once('@').ok_or_else(|| anyhow!("nobody logs in by the URL"))?;
+    let (_, name) = rest.split_once('/').ok_or_else(|| anyhow!("no database in the URL"))?;
+    Ok(format!("{login}@{}/{name}", port.addr()))
 }
 
 fn data_dir(dir: &Path) -> PathBuf {

@@ -69,8 +69,12 @@ impl Dependencies {
         options.connections_max = config.database_connections;
         let mut cache = redis_cache::Options::new(config.cache_redis_url.clone());
         cache.key_prefix.clone_from(&config.cache_key_prefix);
+        let database = match &config.database_read_url {
+            Some(url) => Database::with_standby(&options, url.clone())?,
+            None => Database::new(&options)?,
+        };
         Ok(Self {
-            database: Database::new(&options)?,
+            database,
             cache: RedisSnippetCache::new(&cache)?,
             publisher: Arc::new(AmqpBatchPublisher::new(config.amqp_url.clone())),
             ratelimit: chassis::client::channel(&config.ratelimit_url, CONNECT_TIMEOUT)?,
@@ -83,6 +87,10 @@ impl Dependencies {
         let health = self.health();
         let publisher = self.publisher.clone();
         background.start("view publisher", |stop| async move { publisher.run(stop).await });
+        if self.database.has_standby() {
+            let database = self.database.clone();
+            background.start("read replica", |stop| async move { database.follow(stop).await });
+        }
         let snippets = PostgresSnippetStore::new(self.database.clone());
         let backends = Backends {
             snippets: cached(snippets, self.cache, api.near_cache_bytes, &mut background),
@@ -102,7 +110,7 @@ impl Dependencies {
     fn health(&self) -> Health {
         let (database, cache) = (self.database.clone(), self.cache.clone());
         let (publisher, ratelimit) = (self.publisher.status(), self.ratelimit.clone());
-        Health::new()
+        self.health_of_standby(Health::new())
             .dependency("postgres", Need::ToStart, move || {
                 let database = database.clone();
                 async move { Ok(database.check().await?) }
@@ -118,5 +126,14 @@ impl Dependencies {
             // Cached reads work without the database.
             .service("snippets.v1.SnippetService", &["postgres", "cache"])
             .service("snippets.v1.AccountService", &["postgres"])
+    }
+    fn health_of_standby(&self, health: Health) -> Health {
+        if !self.database.has_standby() {
+            return health;
+        }
+        let database = self.database.clone();
+        health.dependency("postgres-replica", Need::Degrades, move || {
+            ready(database.check_standby().map_err(Into::into))
+        })
     }
 }

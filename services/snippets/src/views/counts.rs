@@ -25,8 +25,8 @@ const FRESH: Duration = Duration::from_millis(250);
 /// is never waited for, and one that is not shows what happened meanwhile.
 const USABLE: Duration = Duration::from_secs(1);
 /// A count this old is returned when the store does not answer soon. No count is ten seconds behind while the
-/// store is there.
-const TOLERABLE: Duration = Duration::from_secs(9);
+/// store is there, although what it tells may be a second old.
+const TOLERABLE: Duration = Duration::from_secs(8);
 /// How long requests gather before they are refreshed together behind their callers' backs.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
 /// For callers for whom there is a tolerable count.

@@ -1,22 +1,69 @@
 //! The connections that the stores share, and what their failures mean.
 
 use super::super::sql::{self, Failure};
+use super::standby::{Meters, Standby};
 use crate::ports::StoreError;
 use ::database::Options;
+use parking_lot::Mutex;
+use secrecy::SecretString;
 use sqlx::{
     Error, Postgres,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
 
-/// A Postgres database. Cloning shares the connections.
+/// A standby that is slower than this leaves time to ask the primary.
+const STANDBY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A Postgres database, and a standby of it if there is one. Cloning shares the connections.
 #[derive(Debug, Clone)]
-pub struct Database(::database::Database);
+pub struct Database {
+    primary: ::database::Database,
+    standby: Option<Arc<Standby>>,
+    edited: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Database {
     /// Opens no connection yet, so that the service starts with the database away. Fails on a malformed URL.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
-        Ok(Self(::database::Database::new("snippets", options)?))
+        let _ = Meters::new();
+        let primary = ::database::Database::new("snippets", options)?;
+        Ok(Self { primary, standby: None, edited: Arc::default() })
+    }
+
+    /// The same, with a standby of it at `url` for what may be read from one. It is used once [`follow`](Self::follow) runs.
+    /// Fails on a malformed URL.
+    pub fn with_standby(options: &Options, url: SecretString) -> anyhow::Result<Self> {
+        let options_of_standby = Options {
+            url,
+            acquire_timeout: STANDBY_TIMEOUT,
+            statement_timeout: STANDBY_TIMEOUT,
+            ..options.clone()
+        };
+        let standby = ::database::Database::new("snippets", &options_of_standby)?;
+        Ok(Self { standby: Some(Arc::new(Standby::new(standby, Meters::new()))), ..Self::new(options)? })
+    }
+
+    /// Looks how far the standby is, until stopped.
+    pub async fn follow(&self, stop: CancellationToken) {
+        if let Some(standby) = &self.standby {
+            standby.follow(&self.primary, stop).await;
+        }
+    }
+
+    /// Whether there is a standby.
+    pub fn has_standby(&self) -> bool {
+        self.standby.is_some()
+    }
+
+    /// Succeeds when there is no standby, or what may be read from it is.
+    pub fn check_standby(&self) -> anyhow::Result<()> {
+        self.standby.as_ref().map_or(Ok(()), |standby| standby.check()).map_err(anyhow::Error::msg)
     }
 
     /// Succeeds when the database answers and has the schema `snippets`.
@@ -27,25 +74,64 @@ impl Database {
 
     /// Closes the connections, waiting for what is under way.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.primary.close().await;
+        if let Some(standby) = &self.standby {
+            standby.close().await;
+        }
     }
 
     pub(super) async fn begin(&self) -> Result<::database::Transaction, Error> {
-        self.0.begin().await
+        self.primary.begin().await
     }
 
     pub(super) async fn fetch_optional(
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Option<PgRow>, Error> {
-        self.0.fetch_optional(query).await
+        self.primary.fetch_optional(query).await
     }
 
     pub(super) async fn fetch_all(
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, Error> {
-        self.0.fetch_all(query).await
+        self.primary.fetch_all(query).await
+    }
+
+    /// Notes that something was edited, or may have been, before that is acknowledged: a standby that may lack it is not asked
+    /// for what may show it.
+    pub(super) fn edited(&self) {
+        *self.edited.lock() = Some(Instant::now());
+    }
+
+    /// Rows that may be up to a second old, but show what this process has edited: of the standby, or else of the primary.
+    pub(super) async fn read_edited<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, Error> {
+        let edited = *self.edited.lock();
+        self.read(query, edited).await
+    }
+
+    /// Rows that may be up to a second old and that this service does not write.
+    pub(super) async fn read_counted<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, Error> {
+        self.read(query, None).await
+    }
+
+    async fn read<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, PgArguments>,
+        edited: Option<Instant>,
+    ) -> Result<Vec<PgRow>, Error> {
+        if let Some(standby) = &self.standby
+            && let Some(rows) = standby.fetch_all(query(), edited).await
+        {
+            return Ok(rows);
+        }
+        self.primary.fetch_all(query()).await
     }
 }
 

@@ -130,7 +130,13 @@ impl SnippetLists for PostgresSnippetLists {
         limit: usize,
     ) -> Result<Vec<Listed>, StoreError> {
         let after = after.map_or_else(start_of_list, Ok).map_err(store_error)?;
-        let rows = self.0.fetch_all(page(list, &after, limit)).await.map_err(store_error)?;
+        let query = || page(list, &after, limit);
+        let rows = match list.scope {
+            ListScope::Public => self.0.read_edited(query).await,
+            // Who has just created a snippet looks for it there.
+            ListScope::Own { .. } => self.0.fetch_all(query()).await,
+        };
+        let rows = rows.map_err(store_error)?;
         rows.iter().map(to_listed).collect::<Result<_, _>>().map_err(store_error)
     }
 

@@ -6,6 +6,7 @@ mod lists;
 mod migrations;
 mod page_token_key;
 mod snippets;
+mod standby;
 mod sweep;
 mod view_history;
 mod views;

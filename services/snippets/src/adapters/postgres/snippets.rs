@@ -67,7 +67,7 @@ const DELETE: &str =
 const EXISTS: &str = concat!("select 1 from snippets.snippets where id = $1 and ", alive!());
 const CLAIM: &str = "update snippets.snippets set claimed_views = claimed_views + 1
     where id = $1 and version = $2 and claimed_views < max_views
-    returning id";
+    returning claimed_views = max_views as is_burnt";
 // Waits for the same request, if it is under way. One of long ago makes place.
 const CLAIM_REQUEST: &str =
     "insert into snippets.create_requests as request (caller, request_id, payload_hash, snippet_id, create_time)
@@ -101,6 +101,13 @@ impl PostgresSnippetStore {
             Ok(None) => ChangeError::NotFound,
             Err(error) => ChangeError::Store(store_error(error)),
         }
+    }
+
+    /// Runs a statement that changes or removes what others may be shown; whatever becomes of it, it may have done so.
+    async fn edit(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, StoreError> {
+        let edited = self.0.fetch_optional(query).await;
+        self.0.edited();
+        edited.map_err(store_error)
     }
 
     async fn insert_once(&self, snippet: &Snippet, request: &CreateRequest) -> Result<Inserted, InsertError> {
@@ -162,7 +169,7 @@ impl SnippetStore for PostgresSnippetStore {
             .bind(patch.expire_time.is_some())
             .bind(patch.expire_time.flatten())
             .bind(to_micros(now));
-        match self.0.fetch_optional(query).await.map_err(store_error)? {
+        match self.edit(query).await? {
             Some(row) => Ok(to_snippet(&row).map_err(store_error)?),
             None => Err(self.refusal(id, expected).await),
         }
@@ -170,7 +177,7 @@ impl SnippetStore for PostgresSnippetStore {
 
     async fn delete(&self, id: &SnippetId, expected: Option<Version>) -> Result<Version, ChangeError> {
         let query = sqlx::query(DELETE).bind(id.as_str()).bind(expected.map(Version::get));
-        match self.0.fetch_optional(query).await.map_err(store_error)? {
+        match self.edit(query).await? {
             Some(row) => Ok(row.try_get("version").map(Version::new).map_err(store_error)?),
             None => Err(self.refusal(id, expected).await),
         }
@@ -178,7 +185,11 @@ impl SnippetStore for PostgresSnippetStore {
 
     async fn claim_view(&self, id: &SnippetId, version: Version) -> Result<bool, StoreError> {
         let query = sqlx::query(CLAIM).bind(id.as_str()).bind(version.get());
-        self.0.fetch_optional(query).await.map(|row| row.is_some()).map_err(store_error)
+        let Some(row) = self.0.fetch_optional(query).await.map_err(store_error)? else { return Ok(false) };
+        if row.try_get("is_burnt").map_err(store_error)? {
+            self.0.edited();
+        }
+        Ok(true)
     }
 }
 

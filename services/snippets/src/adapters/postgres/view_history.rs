@@ -29,8 +29,8 @@ impl PostgresViewHistory {
 impl ViewHistory for PostgresViewHistory {
     async fn stats(&self, id: &SnippetId, range: StatsRange) -> Result<ViewStats, StoreError> {
         let query =
-            sqlx::query(sql(range.granularity())).bind(id.as_str()).bind(range.start()).bind(range.end());
-        let rows = match self.0.fetch_all(query).await {
+            || sqlx::query(sql(range.granularity())).bind(id.as_str()).bind(range.start()).bind(range.end());
+        let rows = match self.0.read_counted(query).await {
             // The worker has not made its tables yet, so nobody has counted anything.
             Err(error) if is_missing_table(&error) => Vec::new(),
             rows => rows.map_err(store_error)?,

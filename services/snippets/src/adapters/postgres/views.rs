@@ -25,7 +25,7 @@ impl PostgresViewTotals {
 impl ViewTotals for PostgresViewTotals {
     async fn totals(&self, ids: &[SnippetId]) -> Result<HashMap<SnippetId, u64>, StoreError> {
         let ids: Vec<_> = ids.iter().map(SnippetId::as_str).collect();
-        match self.0.fetch_all(sqlx::query(TOTALS).bind(ids)).await {
+        match self.0.read_counted(|| sqlx::query(TOTALS).bind(ids.clone())).await {
             Ok(rows) => rows.iter().map(to_total).collect::<Result<_, _>>().map_err(store_error),
             // The worker has not made its schema yet, so nobody has counted anything.
             Err(error) if is_missing_table(&error) => Ok(HashMap::new()),
