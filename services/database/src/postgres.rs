@@ -1,20 +1,22 @@
 //! The pool of connections to Postgres, and a deadline on everything done with it.
 
 mod lent;
+mod pool;
 mod schema;
 mod transaction;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, Error, PgPool, Postgres,
+    Connection as _, Error, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
 use tokio::time::Instant;
 
 use lent::Lent;
+use pool::Pool;
 pub use schema::{Schema, SchemaError};
 pub use transaction::Transaction;
 
@@ -22,12 +24,17 @@ pub use transaction::Transaction;
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How much longer than the server is waited for: its own word about a statement that took too long is the better one.
 const GRACE: Duration = Duration::from_millis(100);
+/// Statements that each connection has prepared at most; then the one that was used least recently is forgotten. A service has
+/// a few dozen.
+const PREPARED_MAX: usize = 100;
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `postgres://user:password@host:port/database`.
     pub url: SecretString,
+    /// What its connections are called in metrics.
+    pub pool: &'static str,
     /// How many connections are kept at most.
     pub connections_max: u32,
     /// How long to wait for a connection before the database counts as unavailable.
@@ -37,10 +44,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// 16 connections, 1 s to get one, and 2 s for a statement: whoever waits longer is better told so.
+    /// The pool `primary` of 16 connections, 1 s to get one, and 2 s for a statement: whoever waits longer is better told so.
     pub fn new(url: SecretString) -> Self {
         Self {
             url,
+            pool: "primary",
             connections_max: 16,
             acquire_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(2),
@@ -54,7 +62,7 @@ impl Options {
 /// deadline on this side, too; a connection on which it passes is thrown away, since the pool would wait for it for as long.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: PgPool,
+    pool: Arc<Pool>,
     statement_timeout: Duration,
 }
 
@@ -79,6 +87,7 @@ impl Database {
                 })
             })
             .connect_lazy_with(connect_options(application_name, options)?);
+        let pool = Arc::new(Pool::new(options.pool, pool));
         Ok(Self { pool, statement_timeout: options.statement_timeout })
     }
 
@@ -120,7 +129,7 @@ impl Database {
 
     /// The deadline does not include waiting for the connection, which has its own.
     async fn lend(&self) -> Result<(Lent, Instant), Error> {
-        let lent = Lent::from(self.pool.acquire().await?);
+        let lent = self.pool.lend().await?;
         Ok((lent, Instant::now() + self.statement_timeout + GRACE))
     }
 }
@@ -128,7 +137,14 @@ impl Database {
 fn connect_options(application_name: &str, options: &Options) -> Result<PgConnectOptions, Error> {
     let connect: PgConnectOptions = options.url.expose_secret().parse()?;
     let timeout_ms = options.statement_timeout.as_millis().to_string();
+    // To wait for a lock for all of the time would leave none for what the lock is for; and it is told apart from a slow statement.
+    let lock_timeout_ms = options.statement_timeout.as_millis().div_ceil(2).to_string();
     // At the server too, so that the locks of a process that was paused or cut off are set free.
-    let session = [("statement_timeout", &timeout_ms), ("idle_in_transaction_session_timeout", &timeout_ms)];
-    Ok(connect.application_name(application_name).options(session))
+    let session = [
+        ("statement_timeout", &timeout_ms),
+        ("lock_timeout", &lock_timeout_ms),
+        ("idle_in_transaction_session_timeout", &timeout_ms),
+    ];
+    let connect = connect.application_name(application_name).options(session);
+    Ok(connect.statement_cache_capacity(PREPARED_MAX))
 }

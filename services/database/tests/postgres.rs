@@ -150,3 +150,46 @@ async fn each_statement_of_a_transaction_sees_what_was_committed_before_it() {
     let after: i64 = transaction.fetch_all(sqlx::query(query)).await.unwrap()[0].get(0);
     assert_eq!((before, after), (0, 1));
 }
+
+#[tokio::test]
+async fn what_is_asked_again_is_prepared_and_not_without_bound() {
+    let options =
+        Options { connections_max: 1, ..Options::new(stack::shared().database().await.url().into()) };
+    let database = Database::new("test", &options).unwrap();
+    let prepared = async || {
+        let query = "select count(*), count(*) filter (where statement like 'select 0 + %') from pg_prepared_statements";
+        let row = database.fetch_all(sqlx::query(query)).await.unwrap().remove(0);
+        (row.get::<i64, _>(0), row.get::<i64, _>(1))
+    };
+    for number in 0..3_i32 {
+        database.fetch_all(sqlx::query("select 0 + $1").bind(number)).await.unwrap();
+    }
+    assert_eq!(prepared().await.1, 1);
+    for number in 0..300 {
+        let sql = sqlx::AssertSqlSafe(format!("select {number} + $1"));
+        database.fetch_all(sqlx::query(sql).bind(1_i32)).await.unwrap();
+    }
+    assert_eq!(prepared().await, (100, 0));
+}
+
+// Also by the server, which sets free what a process holds that was cut off.
+#[tokio::test]
+async fn nothing_waits_or_runs_for_longer_than_it_may() {
+    let place = stack::shared().database().await;
+    let database = connect(place.url(), SHORT);
+    table(&database).await;
+    let row = database.fetch_all(sqlx::query(
+        "select array_agg(name || ' ' || setting order by name) from pg_settings where name in
+            ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')",
+    ));
+    let settings: Vec<String> = row.await.unwrap()[0].get(0);
+    let expected = ["idle_in_transaction_session_timeout 300", "lock_timeout 150", "statement_timeout 300"];
+    assert_eq!(settings, expected);
+
+    let mut holder = database.begin().await.unwrap();
+    holder.execute(sqlx::query("lock table numbers")).await.unwrap();
+    let refused = database.fetch_all(sqlx::query("select * from numbers")).await.unwrap_err();
+    assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "55P03", "{refused}");
+    let slow = database.fetch_all(sqlx::query("select pg_sleep(60)")).await.unwrap_err();
+    assert_eq!(slow.as_database_error().unwrap().code().unwrap(), "57014", "{slow}");
+}

@@ -50,8 +50,13 @@ const VIEWS: Part = Part {
     dashboard: "views.json",
     groups: "views",
     tables: &["Metrics of views", "Metrics of Postgres", "Metrics of every service"],
-    prefixes: &["broker_", "counter_worker_", "snippets_view", "snippets_read_replica"],
-    code: &["services/broker/src", "services/counter-worker/src", "services/snippets/src"],
+    prefixes: &["broker_", "counter_worker_", "database_", "snippets_view", "snippets_read_replica"],
+    code: &[
+        "services/broker/src",
+        "services/counter-worker/src",
+        "services/database/src/postgres",
+        "services/snippets/src",
+    ],
 };
 
 fn path(below: &str) -> PathBuf {

@@ -1,16 +1,25 @@
 //! A connection out of the pool.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use sqlx::{Error, PgConnection, Postgres, pool::PoolConnection};
 use tokio::time::{Instant, timeout_at};
 
+use super::pool::Pool;
+
 /// A connection of the pool. Unless it is given back it is thrown away, also when the caller goes away half way: the pool
 /// would wait for an answer that may never come before it lends the connection again.
 #[derive(Debug)]
-pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+pub(super) struct Lent {
+    connection: Option<PoolConnection<Postgres>>,
+    pool: Arc<Pool>,
+}
 
 impl Lent {
+    pub(super) fn new(connection: PoolConnection<Postgres>, pool: Arc<Pool>) -> Self {
+        Self { connection: Some(connection), pool }
+    }
+
     /// Runs something on the connection. The outer error says that it was not done in time, or that an earlier one was not;
     /// the inner one is the database's.
     pub(super) async fn run<T>(
@@ -18,7 +27,7 @@ impl Lent {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
         deadline: Instant,
     ) -> Result<Result<T, Error>, Error> {
-        let connection = self.0.as_deref_mut().ok_or_else(thrown_away)?;
+        let connection = self.connection.as_deref_mut().ok_or_else(thrown_away)?;
         if let Ok(done) = timeout_at(deadline, work(connection)).await {
             return Ok(done);
         }
@@ -27,19 +36,17 @@ impl Lent {
     }
 
     pub(super) fn give_back(mut self) {
-        drop(self.0.take());
+        self.end(true);
     }
 
     pub(super) fn throw_away(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(connection.detach());
-        }
+        self.end(false);
     }
-}
 
-impl From<PoolConnection<Postgres>> for Lent {
-    fn from(connection: PoolConnection<Postgres>) -> Self {
-        Self(Some(connection))
+    fn end(&mut self, is_kept: bool) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.take_back(connection, is_kept);
+        }
     }
 }
 

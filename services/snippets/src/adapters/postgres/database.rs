@@ -41,6 +41,7 @@ impl Database {
     pub fn with_standby(options: &Options, url: SecretString) -> anyhow::Result<Self> {
         let options_of_standby = Options {
             url,
+            pool: "replica",
             acquire_timeout: STANDBY_TIMEOUT,
             statement_timeout: STANDBY_TIMEOUT,
             ..options.clone()
