@@ -11,6 +11,6 @@ mod migrations;
 mod postgres;
 
 pub use args::DatabaseArgs;
-pub use migrations::Migrations;
+pub use migrations::{Migration, Migrations};
 #[cfg(feature = "postgres")]
 pub use postgres::{Database, Options, Schema, SchemaError, Transaction};

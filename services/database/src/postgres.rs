@@ -1,6 +1,7 @@
 //! The pool of connections to Postgres, and a deadline on everything done with it.
 
 mod lent;
+mod migrate;
 mod pool;
 mod schema;
 mod transaction;

@@ -8,7 +8,7 @@ mod stripes;
 use std::{io::ErrorKind, time::Duration};
 
 use async_trait::async_trait;
-use database::{Database, Migrations, Options, Schema, Transaction};
+use database::{Database, Migration, Migrations, Options, Schema, Transaction};
 use secrecy::SecretString;
 use sqlx::{Error as SqlxError, Row as _, error::DatabaseError};
 use uuid::Uuid;
@@ -28,9 +28,20 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 const SCHEMA: Schema = Schema {
     name: "views",
     migrations: Migrations(&[
-        (1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
-        (2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
-        (3, "stripes", include_str!("../../migrations/postgres/0003_stripes.sql")),
+        Migration::new(1, "totals", include_str!("../../migrations/postgres/0001_totals.sql")),
+        Migration::new(2, "rollups", include_str!("../../migrations/postgres/0002_rollups.sql")),
+        Migration::new(
+            3,
+            "stripe columns",
+            include_str!("../../migrations/postgres/0003_stripe_columns.sql"),
+        ),
+        Migration::new(
+            4,
+            "stripe indexes",
+            include_str!("../../migrations/postgres/0004_stripe_indexes.sql"),
+        )
+        .concurrently(),
+        Migration::new(5, "stripes", include_str!("../../migrations/postgres/0005_stripes.sql")),
     ]),
 };
 const MIGRATED_VERSION: &str = "SELECT max(version) FROM views._sqlx_migrations WHERE success";

@@ -6,7 +6,7 @@ mod prune;
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
-use database::Migrations;
+use database::{Migration, Migrations};
 use sqlx::{
     Error as SqlxError, Sqlite, SqlitePool, Transaction,
     error::{DatabaseError, ErrorKind},
@@ -23,8 +23,8 @@ use crate::{
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MIGRATIONS: Migrations = Migrations(&[
-    (1, "totals", include_str!("../../migrations/sqlite/0001_totals.sql")),
-    (2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
+    Migration::new(1, "totals", include_str!("../../migrations/sqlite/0001_totals.sql")),
+    Migration::new(2, "rollups", include_str!("../../migrations/sqlite/0002_rollups.sql")),
 ]);
 
 /// Delete all that is kept of a snippet.

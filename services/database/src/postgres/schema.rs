@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Error, PgConnection, migrate::MigrateError};
 use tokio::time::timeout;
 
+use super::migrate::Run;
 use crate::Migrations;
 
 /// The longest that a migration waits for the server.
@@ -35,8 +36,8 @@ pub enum SchemaError {
 }
 
 impl Schema {
-    /// Brings the schema up to date. Doing so twice, also at once, is the same as once: an advisory lock lets one in at a
-    /// time.
+    /// Brings the schema up to date, also while it is in use. Doing so twice, also at once, is the same as once: an advisory
+    /// lock lets one in at a time.
     ///
     /// # Errors
     /// When the database can't be reached, or a migration fails.
@@ -44,10 +45,7 @@ impl Schema {
         let mut connection = connect(url).await.map_err(SchemaError::Connect)?;
         let create = sqlx::raw_sql(AssertSqlSafe(self.creation())).execute(&mut connection).await;
         create.map_err(|error| SchemaError::Create(self.name, error))?;
-        let mut migrator = self.migrations.migrator();
-        migrator.dangerous_set_table_name(format!("{}._sqlx_migrations", self.name));
-        let migrated = migrator.run_direct(None, &mut connection, false).await;
-        migrated.map_err(|error| SchemaError::Migrate(self.name, error))?;
+        Run::new(self, &mut connection).run().await?;
         // It is done; a connection that can't be closed well changes nothing.
         let _ = connection.close().await;
         Ok(())

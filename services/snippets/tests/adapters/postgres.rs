@@ -1,5 +1,8 @@
 //! The stores in Postgres.
 
+#[path = "../../src/adapters/postgres/workers_schema.rs"]
+mod workers_schema;
+
 use crate::{
     contract::{HasAccounts, HasSnippets, World, stores_hold},
     sample,
@@ -22,14 +25,6 @@ use std::{
     fs,
     time::{Duration, Instant},
 };
-
-/// The counter worker's: what it publishes is what snippets reads.
-const VIEW_TABLES: &str = concat!(
-    "create schema views;",
-    include_str!("../../../counter-worker/migrations/postgres/0001_totals.sql"),
-    include_str!("../../../counter-worker/migrations/postgres/0002_rollups.sql"),
-    include_str!("../../../counter-worker/migrations/postgres/0003_stripes.sql"),
-);
 
 struct PostgresWorld {
     database: stack::Database,
@@ -93,7 +88,7 @@ impl World for PostgresWorld {
     }
 
     async fn make_view_tables(&self) {
-        self.database.execute(VIEW_TABLES).await.unwrap();
+        workers_schema::create(&self.database).await;
     }
 
     async fn count_views(&self, totals: &[(&str, i64)]) {

@@ -199,19 +199,13 @@ mod tests {
     use super::*;
     use crate::adapters::sql::parsed;
     use crate::{
-        adapters::postgres::{Options, migrate},
+        adapters::postgres::{Options, migrate, workers_schema},
         domain::{AccountId, Language, Visibility},
     };
     use sqlx::AssertSqlSafe;
     use uuid::Uuid;
 
     const OWNER: Uuid = Uuid::from_u128(1);
-    const WORKERS_SCHEMA: &str = concat!(
-        "create schema views;",
-        include_str!("../../../../counter-worker/migrations/postgres/0001_totals.sql"),
-        include_str!("../../../../counter-worker/migrations/postgres/0002_rollups.sql"),
-        include_str!("../../../../counter-worker/migrations/postgres/0003_stripes.sql"),
-    );
     /// 20,000 snippets of 20 accounts and of nobody, most of them public, nearly all of one language and with one tag.
     const FILL: &str = "
         insert into snippets.accounts select lpad(to_hex(account), 32, '0')::uuid, '', 1, false, now()
@@ -230,7 +224,7 @@ mod tests {
     async fn filled() -> (stack::Database, Database) {
         let database = stack::shared().database().await;
         migrate(&database.url().into()).await.unwrap();
-        database.execute(WORKERS_SCHEMA).await.unwrap();
+        workers_schema::create(&database).await;
         for statement in FILL.split(';') {
             database.execute(statement).await.unwrap();
         }

@@ -10,6 +10,8 @@ mod standby;
 mod sweep;
 mod view_history;
 mod views;
+#[cfg(test)]
+mod workers_schema;
 
 pub use self::database::Database;
 pub use ::database::Options;

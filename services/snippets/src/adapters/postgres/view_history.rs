@@ -54,14 +54,8 @@ fn to_bucket(row: &PgRow) -> Result<(DateTime<Utc>, u64), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::postgres::Options;
+    use crate::adapters::postgres::{Options, workers_schema};
 
-    const WORKERS_SCHEMA: &str = concat!(
-        "create schema views;",
-        include_str!("../../../../counter-worker/migrations/postgres/0001_totals.sql"),
-        include_str!("../../../../counter-worker/migrations/postgres/0002_rollups.sql"),
-        include_str!("../../../../counter-worker/migrations/postgres/0003_stripes.sql"),
-    );
     /// 200 snippets with 500 hours each.
     const FILL: &str = "insert into {table} select lpad(snippet::text, 11, '0'),
             timestamptz '2026-01-01Z' + hour * interval '1 hour', 1
@@ -71,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_rows_that_are_asked_for_are_read() {
         let database = stack::shared().database().await;
-        database.execute(WORKERS_SCHEMA).await.unwrap();
+        workers_schema::create(&database).await;
         let pool = Database::new(&Options::new(database.url().into())).unwrap();
         let id = SnippetId::parse("00000000100").unwrap();
         let [start, end] = ["2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z"];

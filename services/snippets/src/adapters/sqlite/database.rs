@@ -2,7 +2,7 @@
 
 use super::super::sql::{self, Failure};
 use crate::ports::StoreError;
-use ::database::Migrations;
+use ::database::{Migration, Migrations};
 use anyhow::Context as _;
 use sqlx::{
     Error, Executor as _, Sqlite, SqlitePool, Transaction,
@@ -15,10 +15,10 @@ use sqlx::{
 use std::{path::Path, time::Duration};
 
 const MIGRATIONS: Migrations = Migrations(&[
-    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
-    (2, "lifetimes", include_str!("../../../migrations/sqlite/0002_lifetimes.sql")),
-    (3, "lists", include_str!("../../../migrations/sqlite/0003_lists.sql")),
-    (4, "lists", include_str!("../../../migrations/sqlite/0004_lists.sql")),
+    Migration::new(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    Migration::new(2, "lifetimes", include_str!("../../../migrations/sqlite/0002_lifetimes.sql")),
+    Migration::new(3, "page token key", include_str!("../../../migrations/sqlite/0003_page_token_key.sql")),
+    Migration::new(4, "lists", include_str!("../../../migrations/sqlite/0004_lists.sql")),
 ]);
 
 /// Readers never wait in WAL mode, and there is one writer at a time: a few connections are enough.

@@ -50,14 +50,6 @@ create trigger list_updated after update on snippets.snippets
 create trigger list_deleted after delete on snippets.snippets
     for each row execute function snippets.keep_list_entries();
 
-insert into snippets.list_entries (id, language, tag, visibility, owner, create_time)
-select distinct snippet.id, entry.language, entry.tag, snippet.visibility, snippet.owner, snippet.create_time
-from snippets.snippets as snippet, lateral (
-    select language, tag
-    from unnest(array['', snippet.language]) as language, unnest(array_append(snippet.tags, '')) as tag
-) as entry
-where snippet.visibility = 1 or snippet.owner is not null;
-
 -- How far counts of views were copied into the entries, for all replicas.
 create table snippets.list_counts (
     singleton boolean primary key default true check (singleton),

@@ -1,22 +1,19 @@
--- A counter may have several rows, one for each stripe, and their sum is what it counts: flushes that are committed at the
--- same time write different stripes, and do not wait for each other's rows. What is published keeps its name and shape.
+-- What is published keeps its name and shape. Workers of the version before fail from here on, and what they have taken is
+-- delivered again to those of this one.
 ALTER TABLE views.totals RENAME TO totals_by_stripe;
 ALTER TABLE views.totals_by_stripe
-    ADD COLUMN stripe smallint NOT NULL DEFAULT 0,
     DROP CONSTRAINT totals_pkey,
-    ADD PRIMARY KEY (snippet_id, stripe);
+    ADD CONSTRAINT totals_by_stripe_pkey PRIMARY KEY USING INDEX totals_by_stripe_pkey;
 
 ALTER TABLE views.hourly RENAME TO hourly_by_stripe;
 ALTER TABLE views.hourly_by_stripe
-    ADD COLUMN stripe smallint NOT NULL DEFAULT 0,
     DROP CONSTRAINT hourly_pkey,
-    ADD PRIMARY KEY (snippet_id, start_time, stripe);
+    ADD CONSTRAINT hourly_by_stripe_pkey PRIMARY KEY USING INDEX hourly_by_stripe_pkey;
 
 ALTER TABLE views.daily RENAME TO daily_by_stripe;
 ALTER TABLE views.daily_by_stripe
-    ADD COLUMN stripe smallint NOT NULL DEFAULT 0,
     DROP CONSTRAINT daily_pkey,
-    ADD PRIMARY KEY (snippet_id, start_time, stripe);
+    ADD CONSTRAINT daily_by_stripe_pkey PRIMARY KEY USING INDEX daily_by_stripe_pkey;
 
 -- A sum that would overflow stops, as each of its rows does.
 CREATE VIEW views.totals AS

@@ -6,7 +6,3 @@ create table snippets.page_token_key (
 
 -- From the server's strong random numbers: 244 of the 256 bits, as a UUID has 6 fixed ones.
 insert into snippets.page_token_key (key) values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
-
--- Of an account's keys, those that are not revoked are counted and listed, and of the others the last.
-create index api_keys_account_id_revoke_time on snippets.api_keys (account_id, revoke_time);
-drop index snippets.api_keys_account_id;
