@@ -149,6 +149,18 @@ pub trait Sweep: Send + Sync + 'static {
     async fn forget_create_requests(&self, by: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 }
 
+/// Knows which snippets are gone of which those who count views have yet to be told, so that they drop what they have. Whatever
+/// removes a snippet notes it here in the same step.
+#[async_trait]
+pub trait Deletions: Send + Sync + 'static {
+    /// Up to `limit` such snippets, those that have waited longest. Nobody else is given them before `lease` is over, and whoever
+    /// comes later is.
+    async fn take(&self, limit: u32, lease: Duration) -> Result<Vec<SnippetId>, StoreError>;
+
+    /// Forgets these, of which it is certain that they will be known.
+    async fn told(&self, ids: &[SnippetId]) -> Result<(), StoreError>;
+}
+
 /// Lists snippets.
 #[async_trait]
 pub trait SnippetLists: Send + Sync + 'static {
@@ -290,10 +302,6 @@ pub trait SnippetCache: Send + Sync + 'static {
 pub trait ViewSink: Send + Sync + 'static {
     /// Counts one view. Never waits.
     fn record(&self, id: &SnippetId);
-
-    /// Notes that a snippet is gone, which is to be told once that is certain: its views are dropped, those that were
-    /// counted before too. Never waits.
-    fn forget(&self, id: &SnippetId);
 }
 
 /// What a caller is to be charged for.

@@ -12,11 +12,13 @@ use crate::{
     grpc::Api,
     near::NearSnippets,
     ports::{
-        AccountStore, BatchPublisher, PageTokenKeys, RateLimiter, SnippetCache, SnippetLists, SnippetStore,
-        Sweep, ViewHistory, ViewTotals,
+        AccountStore, BatchPublisher, Deletions, PageTokenKeys, RateLimiter, SnippetCache, SnippetLists,
+        SnippetStore, Sweep, ViewHistory, ViewTotals,
     },
     sweeper::Sweeper,
-    views::{self, ListViews, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher},
+    views::{
+        self, DeletionTeller, ListViews, OpenSpoolError, Spool, ViewAggregator, ViewCounts, ViewFlusher,
+    },
 };
 
 #[cfg(all(feature = "amqp", feature = "postgres", feature = "redis"))]
@@ -39,6 +41,8 @@ pub struct Backends {
     pub lists: Arc<dyn SnippetLists>,
     /// Removes snippets there that are over.
     pub sweep: Arc<dyn Sweep>,
+    /// Where those are noted that were removed there.
+    pub deletions: Arc<dyn Deletions>,
     /// Where accounts and keys are kept; keys are remembered in front of it.
     pub accounts: Arc<dyn AccountStore>,
     /// Where the key of page tokens is kept.
@@ -92,8 +96,10 @@ pub fn build(
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });
     let copier = ListViews::new(backends.lists.clone());
     background.start("list views", |stop| copier.run(stop));
+    let teller = DeletionTeller::new(backends.deletions, backends.publisher.clone(), publisher_name());
+    background.start("deletions", |stop| teller.run(stop));
     let views = start_counting(backends.publisher, &config, background_timeout, background)?;
-    let sweeper = Sweeper::new(backends.sweep, views.clone());
+    let sweeper = Sweeper::new(backends.sweep);
     background.start("sweeper", |stop| sweeper.run(stop));
     let api = Api {
         snippets: backends.snippets,
@@ -120,13 +126,17 @@ fn start_counting(
 ) -> Result<Arc<ViewAggregator>, OpenSpoolError> {
     let spool = config.view_spool.as_ref().map(Spool::open).transpose()?;
     let views = Arc::new(ViewAggregator::new(config.views_pending_max, MANY_SNIPPETS));
-    // Only for people who read the queue; batches are told apart by their ids.
-    let mut options = views::Options::new(format!("snippets-{}", std::process::id()));
+    let mut options = views::Options::new(publisher_name());
     options.interval = config.views_flush_interval;
     options.stop_timeout = background_timeout.mul_f64(FLUSHER_SHARE);
     let flusher = ViewFlusher::new(views.clone(), spool, publisher, options);
     background.start("view flusher", |stop| flusher.run(stop));
     Ok(views)
+}
+
+/// Only for people who read the queue; batches are told apart by their ids.
+fn publisher_name() -> String {
+    format!("snippets-{}", std::process::id())
 }
 
 #[cfg(test)]

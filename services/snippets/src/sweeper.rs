@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::SnippetId,
-    ports::{CREATE_REQUEST_LIFETIME, StoreError, Sweep, ViewSink},
+    ports::{CREATE_REQUEST_LIFETIME, StoreError, Sweep},
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -20,13 +20,12 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Sweeps every 30 s. Nobody waits for it: what is over is not shown, removed or not. Any number may run side by side.
 pub struct Sweeper {
     store: Arc<dyn Sweep>,
-    views: Arc<dyn ViewSink>,
 }
 
 impl Sweeper {
-    /// Removes from `store`, and has the views of what is removed forgotten.
-    pub fn new(store: Arc<dyn Sweep>, views: Arc<dyn ViewSink>) -> Self {
-        Self { store, views }
+    /// Removes from `store`.
+    pub fn new(store: Arc<dyn Sweep>) -> Self {
+        Self { store }
     }
 
     /// Sweeps until stopped. A failure waits for the next time.
@@ -42,19 +41,16 @@ impl Sweeper {
 
     async fn sweep(&self) -> Result<(), StoreError> {
         let now = Utc::now();
-        while self.removed("expired", &self.store.remove_expired(now - GRACE, ROWS_MAX).await?) {}
-        while self.removed("burnt", &self.store.remove_burnt(ROWS_MAX).await?) {}
+        while removed("expired", &self.store.remove_expired(now - GRACE, ROWS_MAX).await?) {}
+        while removed("burnt", &self.store.remove_burnt(ROWS_MAX).await?) {}
         let old = now - CREATE_REQUEST_LIFETIME;
         while self.store.forget_create_requests(old, ROWS_MAX).await? == u64::from(ROWS_MAX) {}
         Ok(())
     }
+}
 
-    /// Whether there may be more.
-    fn removed(&self, reason: &'static str, ids: &[SnippetId]) -> bool {
-        metrics::counter!("snippets_swept_total", "reason" => reason).increment(ids.len() as u64);
-        for id in ids {
-            self.views.forget(id);
-        }
-        ids.len() == ROWS_MAX as usize
-    }
+/// Whether there may be more.
+fn removed(reason: &'static str, ids: &[SnippetId]) -> bool {
+    metrics::counter!("snippets_swept_total", "reason" => reason).increment(ids.len() as u64);
+    ids.len() == ROWS_MAX as usize
 }

@@ -8,8 +8,8 @@ use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
         sqlite::{
-            Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
-            SqliteSweep, SqliteViewHistory, SqliteViewTotals,
+            Database, SqliteAccountStore, SqliteDeletions, SqlitePageTokenKeys, SqliteSnippetLists,
+            SqliteSnippetStore, SqliteSweep, SqliteViewHistory, SqliteViewTotals,
         },
     },
     config::ApiConfig,
@@ -68,6 +68,7 @@ async fn app(
     let backends = Backends {
         snippets: snippets::startup::cached(snippets, cache, api.near_cache_bytes, &mut background),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
+        deletions: Arc::new(SqliteDeletions::new(database.clone())),
         lists: Arc::new(SqliteSnippetLists::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
         page_token_keys: Arc::new(SqlitePageTokenKeys::new(database.clone())),

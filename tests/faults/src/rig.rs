@@ -117,6 +117,11 @@ impl Rig {
         self.added_up("views.totals", of).await
     }
 
+    /// How many deletions the workers have yet to be told of.
+    pub async fn untold(&self) -> anyhow::Result<u64> {
+        Ok(self.database.execute("SELECT count(*) FROM snippets.deletions").await?.parse()?)
+    }
+
     /// The hours and the days have to tell the same.
     async fn assert_rolled_up(&self, totals: &Counts) -> anyhow::Result<()> {
         let by_hour = self.added_up("views.hourly", totals).await?;

@@ -138,7 +138,6 @@ impl Snippets {
         let id = SnippetId::parse(&request.id)?;
         authorize(Action::Delete, self.store.get(&id).await?, &caller, now())?;
         self.store.delete(&id, expected(&request.etag)).await?;
-        self.views.forget(&id);
         Ok(())
     }
 

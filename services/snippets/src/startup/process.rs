@@ -12,8 +12,9 @@ use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
         postgres::{
-            self, Database, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetLists,
-            PostgresSnippetStore, PostgresSweep, PostgresViewHistory, PostgresViewTotals,
+            self, Database, PostgresAccountStore, PostgresDeletions, PostgresPageTokenKeys,
+            PostgresSnippetLists, PostgresSnippetStore, PostgresSweep, PostgresViewHistory,
+            PostgresViewTotals,
         },
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
@@ -95,6 +96,7 @@ impl Dependencies {
         let backends = Backends {
             snippets: cached(snippets, self.cache, api.near_cache_bytes, &mut background),
             sweep: Arc::new(PostgresSweep::new(self.database.clone())),
+            deletions: Arc::new(PostgresDeletions::new(self.database.clone())),
             lists: Arc::new(PostgresSnippetLists::new(self.database.clone())),
             accounts: Arc::new(PostgresAccountStore::new(self.database.clone())),
             page_token_keys: Arc::new(PostgresPageTokenKeys::new(self.database.clone())),

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::{
     places::Places,
-    window::{Noted, Window, hour_end},
+    window::{Window, hour_end},
 };
 use crate::{
     domain::{SnippetId, now},
@@ -48,7 +48,7 @@ struct Shard(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    noted: HashTable<(SnippetId, Noted)>,
+    views: HashTable<(SnippetId, u64)>,
     tally: Tally,
 }
 
@@ -84,11 +84,11 @@ impl ViewAggregator {
         }
     }
 
-    /// Takes everything noted so far, and opens a new window. A view counted meanwhile is in this window or the next,
+    /// Takes everything counted so far, and opens a new window. A view counted meanwhile is in this window or the next,
     /// never in both.
     pub fn close(&self, now: DateTime<Utc>) -> Window {
         // All at once, before anything is done with them, so that the window ends at one moment.
-        let shards: Vec<_> = self.shards.iter().map(|shard| mem::take(&mut shard.0.lock().noted)).collect();
+        let shards: Vec<_> = self.shards.iter().map(|shard| mem::take(&mut shard.0.lock().views)).collect();
         // After them: a trace that was noted with one of these views belongs to this window.
         let opened = mem::replace(&mut *self.opened.lock(), Opened { at: now, trace: None });
         self.traced.store(false, Ordering::Relaxed);
@@ -135,20 +135,14 @@ impl ViewAggregator {
         (&self.shards[index], hash)
     }
 
-    /// Notes something of a snippet that was not there, if there is a place.
-    fn insert(
-        &self,
-        table: &mut HashTable<(SnippetId, Noted)>,
-        hash: u64,
-        id: SnippetId,
-        noted: Noted,
-    ) -> bool {
+    /// Counts the first view of a snippet, if there is a place.
+    fn insert(&self, table: &mut HashTable<(SnippetId, u64)>, hash: u64, id: SnippetId) -> bool {
         let taken = self.places.take();
         if taken == Some(self.many_snippets) {
             self.many.notify_one();
         }
         if taken.is_some() {
-            table.insert_unique(hash, (id, noted), |(id, _)| self.hasher.hash_one(id));
+            table.insert_unique(hash, (id, 1), |(id, _)| self.hasher.hash_one(id));
         }
         taken.is_some()
     }
@@ -170,32 +164,18 @@ impl ViewSink for ViewAggregator {
     fn record(&self, id: &SnippetId) {
         let (shard, hash) = self.shard(id);
         let mut counts = shard.0.lock();
-        let Counts { noted, tally } = &mut *counts;
-        match noted.find_mut(hash, |(known, _)| known == id) {
-            Some((_, noted)) => {
-                noted.views = noted.views.saturating_add(1);
+        let Counts { views, tally } = &mut *counts;
+        match views.find_mut(hash, |(known, _)| known == id) {
+            Some((_, views)) => {
+                *views = views.saturating_add(1);
                 tally.accepted += 1;
             }
             None => {
-                if self.insert(noted, hash, *id, Noted { views: 1, is_deleted: false }) {
+                if self.insert(views, hash, *id) {
                     tally.accepted += 1;
                     self.note_trace();
                 } else {
                     tally.bound += 1;
-                }
-            }
-        }
-    }
-
-    fn forget(&self, id: &SnippetId) {
-        let (shard, hash) = self.shard(id);
-        let table = &mut shard.0.lock().noted;
-        match table.find_mut(hash, |(known, _)| known == id) {
-            // Its views go along, so that what is accepted is what is sent: whoever adds views up drops them.
-            Some((_, noted)) => noted.is_deleted = true,
-            None => {
-                if !self.insert(table, hash, *id, Noted { views: 0, is_deleted: true }) {
-                    tracing::warn!(snippet_id = %id, "there is no place to note a deletion: views of it are kept");
                 }
             }
         }
@@ -211,7 +191,7 @@ mod tests {
     use super::*;
 
     fn counts(window: Window) -> HashMap<SnippetId, u64> {
-        window.into_noted().map(|(id, noted)| (id, noted.views)).collect()
+        window.into_counts().collect()
     }
 
     #[test]
@@ -263,21 +243,6 @@ mod tests {
         aggregator.places().free(closed.snippets());
         aggregator.record(&ids[2]);
         assert_eq!(counts(aggregator.close(now())), HashMap::from([(ids[2], 1)]));
-    }
-
-    #[test]
-    fn a_deletion_is_noted_with_or_without_views_and_takes_a_place() {
-        let aggregator = ViewAggregator::new(2, 100);
-        let ids: Vec<_> = (0..3).map(|_| SnippetId::generate()).collect();
-        aggregator.record(&ids[0]);
-        for id in &ids {
-            aggregator.forget(id);
-            aggregator.record(id);
-        }
-        let noted: HashMap<_, _> = aggregator.close(now()).into_noted().collect();
-        let deleted = |views| Noted { views, is_deleted: true };
-        assert_eq!(noted, HashMap::from([(ids[0], deleted(2)), (ids[1], deleted(1))]));
-        assert_eq!(aggregator.take_tally(), Tally { accepted: 3, bound: 1 });
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use rpc::views::v1::{ViewBatch, ViewCount};
 use uuid::Uuid;
 
-use super::window::{Noted, Window};
+use super::window::Window;
 use crate::{domain::SnippetId, ports::PendingBatch};
 
 /// The most that a batch may count of one snippet.
@@ -15,7 +15,7 @@ const VIEWS_MAX: u64 = i64::MAX.unsigned_abs();
 /// How much goes into one batch at most.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Snippets, viewed or deleted.
+    /// Snippets.
     pub counts_max: usize,
     /// Bytes of the encoded batch. One snippet is always taken.
     pub bytes_max: usize,
@@ -53,15 +53,31 @@ pub(super) fn batches(window: Window, publisher: &str, limits: BatchLimits) -> V
     if let Some(span) = &window.trace {
         chassis::propagation::inject_span_context(span, |key, value| trace.push((key.to_owned(), value)));
     }
-    let empty = ViewBatch {
+    let empty = empty(publisher, window.start, window.end);
+    let parts = Parts { counts: window.into_counts(), left_over: None, empty, limits };
+    parts.map(|part| part.into_batch(trace.clone())).collect()
+}
+
+/// A batch that tells of deletions, and counts nothing.
+pub(super) fn deletion_batch(ids: &[SnippetId], publisher: &str, now: DateTime<Utc>) -> PendingBatch {
+    let id = Uuid::now_v7();
+    let batch = ViewBatch {
+        batch_id: id.to_string(),
+        deleted_snippet_ids: ids.iter().map(SnippetId::to_string).collect(),
+        ..empty(publisher, now, now)
+    };
+    PendingBatch { id, payload: batch.encode_to_vec().into(), trace: Vec::new() }
+}
+
+/// What every batch begins as.
+fn empty(publisher: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> ViewBatch {
+    ViewBatch {
         batch_id: Uuid::nil().to_string(),
         publisher: publisher.to_owned(),
-        window_start: Some(timestamp(window.start)),
-        window_end: Some(timestamp(window.end)),
+        window_start: Some(timestamp(start)),
+        window_end: Some(timestamp(end)),
         ..ViewBatch::default()
-    };
-    let parts = Parts { noted: window.into_noted(), left_over: None, empty, limits };
-    parts.map(|part| part.into_batch(trace.clone())).collect()
+    }
 }
 
 /// What becomes a batch.
@@ -76,20 +92,15 @@ impl Part {
         Self { batch: empty.clone(), snippets: 0, bytes: empty.encoded_len() }
     }
 
-    /// Adds what is noted of a snippet, unless that is beyond the limits.
-    fn add(&mut self, (id, noted): (SnippetId, Noted), limits: BatchLimits) -> bool {
-        let id = id.to_string();
-        let views = noted.views.min(VIEWS_MAX);
-        let count = (views > 0).then(|| ViewCount { snippet_id: id.clone(), views });
-        let deleted = noted.is_deleted.then_some(id);
-        let bytes = count.as_ref().map_or(0, |count| field_len(count.encoded_len()))
-            + deleted.as_ref().map_or(0, |id| field_len(id.len()));
+    /// Adds the views of a snippet, unless that is beyond the limits.
+    fn add(&mut self, (id, views): (SnippetId, u64), limits: BatchLimits) -> bool {
+        let count = ViewCount { snippet_id: id.to_string(), views: views.min(VIEWS_MAX) };
+        let bytes = field_len(count.encoded_len());
         let fits = self.snippets < limits.counts_max && self.bytes + bytes <= limits.bytes_max;
         if !fits && self.snippets > 0 {
             return false;
         }
-        self.batch.counts.extend(count);
-        self.batch.deleted_snippet_ids.extend(deleted);
+        self.batch.counts.push(count);
         self.snippets += 1;
         self.bytes += bytes;
         true
@@ -104,21 +115,20 @@ impl Part {
 
 /// Cuts a window into parts that keep to the limits.
 struct Parts<I> {
-    noted: I,
-    left_over: Option<(SnippetId, Noted)>,
-    /// What every part begins as.
+    counts: I,
+    left_over: Option<(SnippetId, u64)>,
     empty: ViewBatch,
     limits: BatchLimits,
 }
 
-impl<I: Iterator<Item = (SnippetId, Noted)>> Iterator for Parts<I> {
+impl<I: Iterator<Item = (SnippetId, u64)>> Iterator for Parts<I> {
     type Item = Part;
 
     fn next(&mut self) -> Option<Part> {
         let mut part = Part::new(&self.empty);
-        while let Some(noted) = self.left_over.take().or_else(|| self.noted.next()) {
-            if !part.add(noted, self.limits) {
-                self.left_over = Some(noted);
+        while let Some(count) = self.left_over.take().or_else(|| self.counts.next()) {
+            if !part.add(count, self.limits) {
+                self.left_over = Some(count);
                 break;
             }
         }
@@ -138,22 +148,21 @@ fn timestamp(time: DateTime<Utc>) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
 
     use hashbrown::HashTable;
 
     use super::*;
     use crate::domain::now;
 
-    const MOST: Noted = Noted { views: u64::MAX, is_deleted: false };
-    const DELETED: Noted = Noted { views: 1, is_deleted: true };
+    const MOST: u64 = u64::MAX;
 
-    fn window(noted: &[(usize, Noted)]) -> Window {
+    fn window(views: &[(usize, u64)]) -> Window {
         let each =
-            noted.iter().flat_map(|(count, noted)| (0..*count).map(move |_| (SnippetId::generate(), *noted)));
-        let shards = each.map(|noted| {
+            views.iter().flat_map(|(count, views)| (0..*count).map(move |_| (SnippetId::generate(), *views)));
+        let shards = each.map(|count| {
             let mut shard = HashTable::new();
-            shard.insert_unique(0, noted, |_| 0);
+            shard.insert_unique(0, count, |_| 0);
             shard
         });
         Window { start: now(), end: now(), trace: None, shards: shards.collect() }
@@ -175,17 +184,16 @@ mod tests {
     #[test]
     fn bytes_are_bounded_where_counts_are_not() {
         let limits = BatchLimits { counts_max: usize::MAX, bytes_max: 4096 };
-        let batches = batches(window(&[(5_000, MOST), (5_000, DELETED)]), "test", limits);
+        let batches = batches(window(&[(5_000, MOST), (5_000, 1)]), "test", limits);
         let sizes: Vec<_> = batches.iter().map(|batch| batch.pending.payload.len()).collect();
         assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
         let (_, full) = sizes.split_last().unwrap();
         assert!(full.iter().all(|size| *size > 4096 - 40), "{sizes:?}");
-        let (mut counts, mut deleted) = (HashMap::new(), HashSet::new());
+        let mut counts = HashMap::new();
         for batch in decoded(&batches) {
             counts.extend(batch.counts.into_iter().map(|count| (count.snippet_id, count.views)));
-            deleted.extend(batch.deleted_snippet_ids);
         }
-        assert_eq!((counts.len(), deleted.len()), (10_000, 5_000), "each snippet is told of");
+        assert_eq!(counts.len(), 10_000, "each snippet is told of");
         assert_eq!(batches.iter().map(|batch| batch.places).sum::<usize>(), 10_000, "once");
         assert!(
             counts.values().all(|views| [1, VIEWS_MAX].contains(views)),
@@ -195,14 +203,13 @@ mod tests {
 
     #[test]
     fn a_batch_tells_who_sends_it_and_of_when_it_is() {
-        let window =
-            window(&[(1, Noted { views: 7, is_deleted: false }), (1, Noted { views: 0, is_deleted: true })]);
+        let window = window(&[(1, 7)]);
         let (start, end) = (timestamp(window.start), timestamp(window.end));
         let batches = batches(window, "me", BatchLimits::default());
         let [batch] = &decoded(&batches)[..] else { panic!("{batches:?}") };
         assert_eq!(batch.batch_id, batches[0].pending.id.to_string());
         assert_eq!((batch.publisher.as_str(), batch.counts[0].views), ("me", 7));
-        assert_eq!((batch.counts.len(), batch.deleted_snippet_ids.len(), batches[0].views), (1, 1, 7));
+        assert_eq!((batch.counts.len(), batches[0].views), (1, 7));
         assert_eq!((batch.window_start, batch.window_end), (Some(start), Some(end)));
         assert!(super::batches(self::window(&[]), "me", BatchLimits::default()).is_empty());
     }

@@ -101,8 +101,8 @@ impl<P: BatchPublisher> ViewFlusher<P> {
         if waits.spooled > 0 {
             tracing::info!(batches = waits.spooled, "views wait in the spool");
         }
-        let open = self.aggregator.close((self.options.clock)()).into_noted();
-        let views = waits.views + open.map(|(_, noted)| noted.views).sum::<u64>();
+        let open = self.aggregator.close((self.options.clock)()).into_counts();
+        let views = waits.views + open.map(|(_, views)| views).sum::<u64>();
         instruments::stopped(views);
         if views > 0 {
             tracing::error!(views, "views are lost: they could not be sent in time");

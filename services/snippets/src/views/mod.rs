@@ -7,6 +7,7 @@ mod aggregator;
 mod backlog;
 mod batches;
 mod counts;
+mod deletions;
 mod flusher;
 mod instruments;
 mod keeper;
@@ -20,10 +21,11 @@ mod window;
 pub use aggregator::ViewAggregator;
 pub use batches::BatchLimits;
 pub use counts::ViewCounts;
+pub use deletions::DeletionTeller;
 pub use flusher::{Options, ViewFlusher};
 pub use lists::ListViews;
 pub use spool::{OpenSpoolError, Spool, SpoolOptions};
-pub use window::{Noted, Window};
+pub use window::Window;
 
 #[cfg(test)]
 mod tests;

@@ -18,26 +18,17 @@ pub struct Window {
     /// The first sampled trace that led to one of the views.
     pub trace: Option<SpanContext>,
     /// In shards that no snippet is in two of.
-    pub(super) shards: Vec<HashTable<(SnippetId, Noted)>>,
-}
-
-/// What a window knows of a snippet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Noted {
-    /// How often it was viewed.
-    pub views: u64,
-    /// Whether it was deleted: its views are of no interest then, those before this window neither.
-    pub is_deleted: bool,
+    pub(super) shards: Vec<HashTable<(SnippetId, u64)>>,
 }
 
 impl Window {
-    /// Of how many distinct snippets something is noted.
+    /// How many distinct snippets were viewed.
     pub fn snippets(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
     }
 
-    /// What is noted of each snippet. Memory is given back along the way.
-    pub fn into_noted(self) -> impl Iterator<Item = (SnippetId, Noted)> {
+    /// How often each snippet was viewed. Memory is given back along the way.
+    pub fn into_counts(self) -> impl Iterator<Item = (SnippetId, u64)> {
         self.shards.into_iter().flatten()
     }
 }

@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::postgres::{
-        Database, Options, PostgresAccountStore, PostgresPageTokenKeys, PostgresSnippetLists,
-        PostgresSnippetStore, PostgresSweep, PostgresViewHistory, PostgresViewTotals, migrate,
+        Database, Options, PostgresAccountStore, PostgresDeletions, PostgresPageTokenKeys,
+        PostgresSnippetLists, PostgresSnippetStore, PostgresSweep, PostgresViewHistory, PostgresViewTotals,
+        migrate,
     },
     domain::{Granularity, Period, SnippetId},
     ports::{
-        AccountStore, InsertError, PageTokenKeys, SnippetLists, SnippetStore, StoreError, Sweep, ViewHistory,
-        ViewTotals,
+        AccountStore, Deletions, InsertError, PageTokenKeys, SnippetLists, SnippetStore, StoreError, Sweep,
+        ViewHistory, ViewTotals,
     },
 };
 use std::{
@@ -32,6 +33,7 @@ struct PostgresWorld {
     lists: PostgresSnippetLists,
     accounts: PostgresAccountStore,
     sweep: PostgresSweep,
+    deletions: PostgresDeletions,
     page_token_keys: PostgresPageTokenKeys,
     totals: PostgresViewTotals,
     history: PostgresViewHistory,
@@ -46,6 +48,7 @@ async fn world() -> PostgresWorld {
         snippets: PostgresSnippetStore::new(pool.clone()),
         lists: PostgresSnippetLists::new(pool.clone()),
         accounts: PostgresAccountStore::new(pool.clone()),
+        deletions: PostgresDeletions::new(pool.clone()),
         sweep: PostgresSweep::new(pool.clone()),
         page_token_keys: PostgresPageTokenKeys::new(pool.clone()),
         totals: PostgresViewTotals::new(pool.clone()),
@@ -73,6 +76,10 @@ impl World for PostgresWorld {
 
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
+    }
+
+    fn deletions(&self) -> &dyn Deletions {
+        &self.deletions
     }
 
     fn page_token_keys(&self) -> &dyn PageTokenKeys {

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::sqlite::{
-        Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
-        SqliteSweep, SqliteViewHistory, SqliteViewTotals,
+        Database, SqliteAccountStore, SqliteDeletions, SqlitePageTokenKeys, SqliteSnippetLists,
+        SqliteSnippetStore, SqliteSweep, SqliteViewHistory, SqliteViewTotals,
     },
     domain::Granularity,
-    ports::{AccountStore, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{
+        AccountStore, Deletions, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals,
+    },
 };
 use sqlx::{
     AssertSqlSafe, Connection as _, SqliteConnection,
@@ -33,6 +35,7 @@ struct SqliteWorld {
     lists: SqliteSnippetLists,
     accounts: SqliteAccountStore,
     sweep: SqliteSweep,
+    deletions: SqliteDeletions,
     page_token_keys: SqlitePageTokenKeys,
     totals: SqliteViewTotals,
     history: SqliteViewHistory,
@@ -46,6 +49,7 @@ async fn world() -> SqliteWorld {
         snippets: SqliteSnippetStore::new(database.clone()),
         lists: SqliteSnippetLists::new(database.clone()),
         accounts: SqliteAccountStore::new(database.clone()),
+        deletions: SqliteDeletions::new(database.clone()),
         sweep: SqliteSweep::new(database.clone()),
         page_token_keys: SqlitePageTokenKeys::new(database.clone()),
         totals: SqliteViewTotals::new(database.clone()),
@@ -74,6 +78,10 @@ impl World for SqliteWorld {
 
     fn sweep(&self) -> &dyn Sweep {
         &self.sweep
+    }
+
+    fn deletions(&self) -> &dyn Deletions {
+        &self.deletions
     }
 
     fn page_token_keys(&self) -> &dyn PageTokenKeys {

@@ -20,6 +20,7 @@ const SCHEMA: Schema = Schema {
         Migration::new(5, "lists", include_str!("../../../migrations/postgres/0005_lists.sql")),
         Migration::new(6, "list entries", include_str!("../../../migrations/postgres/0006_list_entries.sql"))
             .in_batches(),
+        Migration::new(7, "deletions", include_str!("../../../migrations/postgres/0007_deletions.sql")),
     ]),
 };
 

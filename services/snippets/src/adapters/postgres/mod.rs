@@ -2,6 +2,7 @@
 
 mod accounts;
 mod database;
+mod deletions;
 mod lists;
 mod migrations;
 mod page_token_key;
@@ -16,6 +17,7 @@ mod workers_schema;
 pub use self::database::Database;
 pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
+pub use deletions::PostgresDeletions;
 pub use lists::PostgresSnippetLists;
 pub use migrations::migrate;
 pub use page_token_key::PostgresPageTokenKeys;

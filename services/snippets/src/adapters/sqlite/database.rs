@@ -19,6 +19,7 @@ const MIGRATIONS: Migrations = Migrations(&[
     Migration::new(2, "lifetimes", include_str!("../../../migrations/sqlite/0002_lifetimes.sql")),
     Migration::new(3, "page token key", include_str!("../../../migrations/sqlite/0003_page_token_key.sql")),
     Migration::new(4, "lists", include_str!("../../../migrations/sqlite/0004_lists.sql")),
+    Migration::new(5, "deletions", include_str!("../../../migrations/sqlite/0005_deletions.sql")),
 ]);
 
 /// Readers never wait in WAL mode, and there is one writer at a time: a few connections are enough.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod database;
+mod deletions;
 mod lists;
 mod page_token_key;
 mod row;
@@ -12,6 +13,7 @@ mod views;
 
 pub use accounts::SqliteAccountStore;
 pub use database::Database;
+pub use deletions::SqliteDeletions;
 pub use lists::SqliteSnippetLists;
 pub use page_token_key::SqlitePageTokenKeys;
 pub use snippets::SqliteSnippetStore;

@@ -126,31 +126,3 @@ async fn stopping_ends_with_the_broker_away() {
     timeout(Duration::from_secs(4), scene.play(async {})).await.unwrap();
     assert!(*scene.recorder.tries.borrow() > 1);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_deletion_is_told_with_the_next_batch() {
-    let (scene, ids) = (Scene::new(true, 100), ids(2));
-    let script = async {
-        scene.view(&ids[0]);
-        scene.view(&ids[1]);
-        scene.recorder.tried(1).await;
-        scene.view(&ids[0]);
-        scene.aggregator.forget(&ids[0]);
-        scene.view(&ids[0]);
-        scene.view(&ids[1]);
-        scene.recorder.tried(2).await;
-        scene.aggregator.forget(&ids[1]);
-        scene.recorder.tried(3).await;
-    };
-    scene.play(script).await;
-    let batches = scene.recorder.batches();
-    let deleted: Vec<_> = batches.iter().map(|batch| batch.deleted_snippet_ids.clone()).collect();
-    assert_eq!(deleted, [vec![], vec![ids[0].to_string()], vec![ids[1].to_string()]]);
-    let mut counts: Vec<_> =
-        batches[1].counts.iter().map(|count| (&*count.snippet_id, count.views)).collect();
-    counts.sort_unstable();
-    let mut expected = [(ids[0].as_str(), 2), (ids[1].as_str(), 1)];
-    expected.sort_unstable();
-    assert_eq!(counts, expected, "what is dropped of them is for the worker to say");
-    assert!(batches[2].counts.is_empty());
-}

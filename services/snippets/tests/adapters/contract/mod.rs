@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod cache;
+pub mod deletions;
 pub mod lists;
 pub mod page_token_keys;
 pub mod snippets;
@@ -77,6 +78,17 @@ macro_rules! stores_hold {
                     removes_what_has_expired_in_bounded_steps,
                     removes_what_has_no_view_left,
                     forgets_old_requests,
+                ]
+            );
+        }
+        mod deletions {
+            crate::contract::holds!(
+                crate::contract::deletions,
+                $world,
+                [
+                    knows_what_was_deleted_and_swept_and_nothing_else,
+                    what_is_taken_is_nobody_elses_until_its_time_is_over,
+                    of_many_who_take_each_gets_others,
                 ]
             );
         }
@@ -160,7 +172,9 @@ pub(crate) use cache_holds;
 
 use ::snippets::{
     domain::Granularity,
-    ports::{AccountStore, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals},
+    ports::{
+        AccountStore, Deletions, PageTokenKeys, SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals,
+    },
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -180,6 +194,7 @@ pub trait HasAccounts: Send + Sync {
 pub trait World: HasSnippets + HasAccounts {
     fn lists(&self) -> &dyn SnippetLists;
     fn sweep(&self) -> &dyn Sweep;
+    fn deletions(&self) -> &dyn Deletions;
     fn page_token_keys(&self) -> &dyn PageTokenKeys;
     fn totals(&self) -> &dyn ViewTotals;
     fn history(&self) -> &dyn ViewHistory;
