@@ -46,7 +46,7 @@ impl<'a> Run<'a> {
 
     /// Runs what was not run before. The lock for that ends with the connection.
     pub(super) async fn run(mut self) -> Result<(), SchemaError> {
-        self.take_turn().await.map_err(|error| self.failed(0, error))?;
+        self.take_turn().await?;
         // Compares what was run before with what there is, and makes the book.
         self.migrate_to(0, false).await?;
         for migration in self.schema.migrations.0 {
@@ -64,19 +64,24 @@ impl<'a> Run<'a> {
     }
 
     /// Asks again and again: who waits for an advisory lock holds a snapshot, for whose end `CREATE INDEX CONCURRENTLY` waits.
-    async fn take_turn(&mut self) -> Result<(), Error> {
+    async fn take_turn(&mut self) -> Result<(), SchemaError> {
         let deadline = Instant::now() + TURN_WITHIN;
-        loop {
-            let query = sqlx::query("SELECT pg_try_advisory_lock($1, hashtext($2))");
-            let row = query.bind(TURNS).bind(self.schema.name).fetch_one(&mut *self.connection).await?;
-            if row.try_get(0)? {
-                return Ok(());
-            }
+        while !self
+            .is_our_turn()
+            .await
+            .map_err(|error| SchemaError::Migrate(self.schema.name, error.into()))?
+        {
             if Instant::now() > deadline {
-                return Err(Error::PoolTimedOut);
+                return Err(SchemaError::Busy(self.schema.name));
             }
             sleep(TURN_INTERVAL).await;
         }
+        Ok(())
+    }
+
+    async fn is_our_turn(&mut self) -> Result<bool, Error> {
+        let query = sqlx::query("SELECT pg_try_advisory_lock($1, hashtext($2))");
+        query.bind(TURNS).bind(self.schema.name).fetch_one(&mut *self.connection).await?.try_get(0)
     }
 
     async fn is_done(&mut self, version: i64) -> Result<bool, Error> {

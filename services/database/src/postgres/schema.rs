@@ -30,6 +30,9 @@ pub enum SchemaError {
     /// The schema is not there, and can't be created.
     #[error("creating the schema {0}: {1}")]
     Create(&'static str, #[source] Error),
+    /// Somebody else has been migrating it for hours.
+    #[error("the schema {0} is being migrated by somebody else")]
+    Busy(&'static str),
     /// A migration failed, or the schema is of a later version.
     #[error("migrating the schema {0}: {1}")]
     Migrate(&'static str, #[source] MigrateError),
