@@ -124,60 +124,6 @@ async fn an_anonymous_snippet_has_no_owner_and_only_an_admin_can_remove_it() {
     caller.as_admin().delete(&created.id).await.unwrap();
 }
 
-/// What each caller gets to a read, an edit and a deletion.
-const MATRIX: [(Visibility, [[Code; 3]; 5]); 3] = {
-    use Code::{NotFound, Ok, PermissionDenied, Unauthenticated};
-    let readable = [
-        [Ok, Unauthenticated, Unauthenticated],
-        [Ok, Ok, Ok],
-        [Ok, PermissionDenied, PermissionDenied],
-        [Ok, PermissionDenied, Ok],
-        [Ok, PermissionDenied, Ok],
-    ];
-    let private = [
-        [NotFound, Unauthenticated, Unauthenticated],
-        [Ok, Ok, Ok],
-        [NotFound, NotFound, NotFound],
-        [Ok, PermissionDenied, Ok],
-        [Ok, PermissionDenied, Ok],
-    ];
-    [(Visibility::Public, readable), (Visibility::Unlisted, readable), (Visibility::Private, private)]
-};
-
-#[tokio::test]
-async fn each_caller_may_do_what_it_may_with_each_visibility() {
-    let anonymous = anonymous().await;
-    // Premium: it writes more than 60 times.
-    let owner = anonymous.as_new(Tier::Premium).await.unwrap();
-    let callers = [
-        ("anonymous", anonymous.clone()),
-        ("owner", owner.clone()),
-        ("another account", anonymous.as_new(Tier::Free).await.unwrap()),
-        ("an admin's account", anonymous.as_new(Tier::Admin).await.unwrap()),
-        ("the bootstrap admin", anonymous.as_admin()),
-    ];
-    for (visibility, expected) in MATRIX {
-        for ((name, caller), expected) in callers.iter().zip(expected) {
-            for cached in [false, true] {
-                let id = owner.create(snippet(visibility)).await.unwrap().id;
-                if cached {
-                    owner.get(&id).await.unwrap();
-                }
-                assert_eq!(
-                    attempts(caller, &id).await,
-                    expected,
-                    "{visibility:?} by {name}, cached: {cached}"
-                );
-            }
-        }
-    }
-}
-
-async fn attempts(caller: &Client, id: &str) -> [Code; 3] {
-    let change = Snippet { id: id.into(), title: "changed".into(), ..Snippet::default() };
-    [code(&caller.get(id).await), code(&caller.update(change).await), code(&caller.delete(id).await)]
-}
-
 fn code<T>(result: &Result<T, Status>) -> Code {
     result.as_ref().err().map_or(Code::Ok, Status::code)
 }
