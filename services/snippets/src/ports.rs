@@ -283,8 +283,7 @@ pub trait SnippetCache: Send + Sync + 'static {
     /// What is known about the id.
     async fn get(&self, id: &SnippetId) -> Result<CacheEntry, CacheError>;
 
-    /// Stores a copy and returns true, unless a copy of the same or a newer version, or a tombstone of a newer
-    /// version, is there.
+    /// Stores a copy and returns true, unless a copy or a tombstone of a newer version is there.
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError>;
 
     /// Replaces what is older than `version` by a tombstone, which refuses older copies for a minute.

@@ -71,9 +71,7 @@ impl SnippetCache for MemorySnippetCache {
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
         let version = snippet.metadata.version;
         let entry = Entry { version, copy: Some(snippet.clone()), lifetime: lifetime::of_copy() };
-        Ok(self.replace_unless(&snippet.metadata.id, entry, |there| {
-            there.version > version || (there.version == version && there.copy.is_some())
-        }))
+        Ok(self.replace_unless(&snippet.metadata.id, entry, |there| there.version > version))
     }
 
     async fn invalidate(&self, id: &SnippetId, version: Version) -> Result<(), CacheError> {

@@ -3,7 +3,7 @@
 use crate::{contract::cache_holds, sample};
 use snippets::{
     adapters::redis_cache::{Options, RedisSnippetCache},
-    domain::{SnippetId, Version},
+    domain::{Snippet, SnippetId, Version},
     ports::{CacheEntry, CacheError, SnippetCache as _},
 };
 use std::time::{Duration, Instant};
@@ -96,4 +96,37 @@ async fn a_connection_that_fell_silent_is_thrown_away() {
     assert!(cache.check().await.is_err());
     proxy.restore().await.unwrap();
     stack::eventually(Duration::from_secs(10), async || Ok(cache.check().await?)).await.unwrap();
+}
+
+/// Another replica may owe an invalidation, which this one can't know of.
+#[tokio::test]
+async fn copies_from_before_an_outage_are_not_believed_after_it() {
+    let server = stack::Redis::start(stack::RedisPolicy::Cache).await.unwrap();
+    let (proxy, url) = stack::Proxy::before_url(server.url()).await.unwrap();
+    let options = Options { command_timeout: Duration::from_millis(200), ..options(&url) };
+    let cache = RedisSnippetCache::new(&options).unwrap();
+    let [here, elsewhere] = [sample::snippet(), sample::snippet()];
+    let is_there = async |snippet: &Snippet| Ok(cache.get(&snippet.metadata.id).await?) as anyhow::Result<_>;
+    for away in ["cut off", "silent"] {
+        let put = async || {
+            let _ = (cache.put(&here).await?, cache.put(&elsewhere).await?);
+            let entries = (is_there(&here).await?, is_there(&elsewhere).await?);
+            anyhow::ensure!(matches!(entries, (CacheEntry::Hit(_), CacheEntry::Hit(_))), "{entries:?}");
+            Ok(())
+        };
+        stack::eventually(Duration::from_secs(10), put).await.unwrap();
+        if away == "silent" {
+            proxy.black_hole();
+        } else {
+            proxy.cut().await;
+        }
+        let began = Instant::now();
+        let long = async || cache.check().await.is_err() && began.elapsed() > Duration::from_millis(1500);
+        stack::until("it is away for long", Duration::from_secs(10), long).await.unwrap();
+        proxy.restore().await.unwrap();
+        let back = async || is_there(&here).await;
+        let entry = stack::eventually(Duration::from_secs(10), back).await.unwrap();
+        assert_eq!(entry, CacheEntry::Miss, "{away}");
+        assert_eq!(is_there(&elsewhere).await.unwrap(), CacheEntry::Miss, "{away}");
+    }
 }

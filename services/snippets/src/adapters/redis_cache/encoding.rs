@@ -37,10 +37,13 @@ struct Copy {
     update_time_micros: i64,
     #[prost(int64, optional, tag = "9")]
     expire_time_micros: Option<i64>,
+    /// 0 in what older replicas have stored.
+    #[prost(int64, tag = "10")]
+    stored_time_micros: i64,
 }
 
 /// The entry of a snippet, which is public or unlisted and has no limit of views: others are never cached.
-pub(super) fn copy(snippet: &Snippet) -> Vec<u8> {
+pub(super) fn copy(snippet: &Snippet, stored: DateTime<Utc>) -> Vec<u8> {
     let copy = Copy {
         title: snippet.metadata.title.as_str().to_owned(),
         language: snippet.metadata.language.as_str().to_owned(),
@@ -51,6 +54,7 @@ pub(super) fn copy(snippet: &Snippet) -> Vec<u8> {
         create_time_micros: snippet.metadata.create_time.timestamp_micros(),
         update_time_micros: snippet.metadata.update_time.timestamp_micros(),
         expire_time_micros: snippet.metadata.expire_time.map(|time| time.timestamp_micros()),
+        stored_time_micros: stored.timestamp_micros(),
     };
     let mut entry = header(COPY, snippet.metadata.version);
     entry.reserve_exact(copy.encoded_len());
@@ -63,8 +67,12 @@ pub(super) fn tombstone(version: Version) -> Vec<u8> {
     header(TOMBSTONE, version)
 }
 
-/// Reads the entry of `id`.
-pub(super) fn decode(id: SnippetId, entry: &[u8]) -> Result<CacheEntry, CacheError> {
+/// Reads the entry of `id`. A copy is none if `trusted` says so of the time at which it was stored.
+pub(super) fn decode(
+    id: SnippetId,
+    entry: &[u8],
+    trusted: impl FnOnce(DateTime<Utc>) -> bool,
+) -> Result<CacheEntry, CacheError> {
     let (header, body) = entry.split_at_checked(HEADER_BYTES).ok_or_else(|| corrupt("no header"))?;
     match header[0] {
         TOMBSTONE => Ok(CacheEntry::Tombstone),
@@ -72,6 +80,9 @@ pub(super) fn decode(id: SnippetId, entry: &[u8]) -> Result<CacheEntry, CacheErr
             let digits = str::from_utf8(&header[1..]).map_err(corrupt)?;
             let version = Version::new(digits.parse().map_err(corrupt)?);
             let copy = Copy::decode(body).map_err(corrupt)?;
+            if !trusted(time(copy.stored_time_micros)?) {
+                return Ok(CacheEntry::Miss);
+            }
             Ok(CacheEntry::Hit(Box::new(snippet(id, version, copy)?)))
         }
         _ => Err(corrupt("unknown kind of entry")),
@@ -139,9 +150,12 @@ mod tests {
     fn a_copy_reads_back_as_it_was() {
         for visibility in [Visibility::Public, Visibility::Unlisted] {
             for owner in [None, Some(AccountId::generate())] {
-                let snippet = sample(visibility, owner);
-                let read = decode(snippet.metadata.id, &copy(&snippet)).unwrap();
-                assert_eq!(read, CacheEntry::Hit(Box::new(snippet)));
+                let (snippet, stored) = (sample(visibility, owner), now());
+                let entry = copy(&snippet, stored);
+                let read = decode(snippet.metadata.id, &entry, |time| time == stored).unwrap();
+                assert_eq!(read, CacheEntry::Hit(Box::new(snippet.clone())));
+                let distrusted = decode(snippet.metadata.id, &entry, |_| false).unwrap();
+                assert_eq!(distrusted, CacheEntry::Miss);
             }
         }
     }
@@ -150,7 +164,7 @@ mod tests {
     fn every_version_has_a_header_of_the_same_length() {
         for version in [Version::FIRST, Version::MAX] {
             assert_eq!(tombstone(version).len(), HEADER_BYTES);
-            let read = decode(SnippetId::generate(), &tombstone(version)).unwrap();
+            let read = decode(SnippetId::generate(), &tombstone(version), |_| false).unwrap();
             assert_eq!(read, CacheEntry::Tombstone);
         }
     }
@@ -161,7 +175,7 @@ mod tests {
         for entry in
             [&b""[..], b"V1", b"X0000000000000000001", b"V000000000000000000x", b"V0000000000000000001\xff"]
         {
-            assert!(matches!(decode(id, entry), Err(CacheError::Corrupt(_))), "{entry:?}");
+            assert!(matches!(decode(id, entry, |_| true), Err(CacheError::Corrupt(_))), "{entry:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod breaker;
 mod changes;
 mod encoding;
+mod trust;
 
 use super::lifetime;
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
 use async_trait::async_trait;
 use breaker::Breaker;
 use changes::Changes;
+use chrono::Utc;
 use parking_lot::Mutex;
 use redis::{
     AsyncCommands as _, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script,
@@ -24,6 +26,7 @@ use std::{sync::Arc, time::Duration};
 use thread_local::ThreadLocal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use trust::Trust;
 
 /// How to reach the cache.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ pub struct RedisSnippetCache {
     channel: String,
     command_timeout: Duration,
     breaker: Arc<Breaker>,
+    trust: Arc<Trust>,
     put: Script,
     invalidate: Script,
 }
@@ -79,6 +83,7 @@ impl RedisSnippetCache {
             channel: format!("{}:changes", options.key_prefix),
             command_timeout: options.command_timeout,
             breaker: Arc::new(Breaker::new()),
+            trust: Arc::default(),
             put: Script::new(include_str!("../../../lua/put.lua")),
             invalidate: Script::new(include_str!("../../../lua/invalidate.lua")),
         })
@@ -119,6 +124,10 @@ impl RedisSnippetCache {
             Err(elapsed) => Err((true, Cause::from(elapsed))),
         };
         match &result {
+            Ok(_) => self.trust.answered(),
+            Err(_) => self.trust.failed(),
+        }
+        match &result {
             Err((true, _)) => {
                 *self.connections.get_or_default().lock() = None;
                 self.breaker.hung();
@@ -155,12 +164,13 @@ impl SnippetCache for RedisSnippetCache {
     async fn get(&self, id: &SnippetId) -> Result<CacheEntry, CacheError> {
         let (key, mut connection) = (self.key(id), self.connection()?);
         let entry: Option<Vec<u8>> = self.bounded(async move { connection.get(key).await }).await?;
-        entry.map_or(Ok(CacheEntry::Miss), |entry| encoding::decode(*id, &entry))
+        let trusted = |stored| self.trust.covers(stored);
+        entry.map_or(Ok(CacheEntry::Miss), |entry| encoding::decode(*id, &entry, trusted))
     }
 
     async fn put(&self, snippet: &Snippet) -> Result<bool, CacheError> {
         let SnippetMetadata { id, version, .. } = &snippet.metadata;
-        let entry = encoding::copy(snippet);
+        let entry = encoding::copy(snippet, Utc::now());
         self.store(self.storing(&self.put, id, *version, &entry, lifetime::of_copy())).await
     }
 
