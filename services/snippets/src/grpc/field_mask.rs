@@ -4,6 +4,9 @@ use prost_types::FieldMask;
 
 use crate::domain::{Violation, Violations};
 
+/// How much of a path is repeated that names no field.
+const PATH_CHARS_TOLD: usize = 40;
+
 /// The fields of a resource, by whether an update may name them.
 pub(super) struct Fields {
     /// What it is: `an account`.
@@ -52,7 +55,10 @@ impl Fields {
         } else if self.fixed.contains(&path) {
             format!("{path:?} can't be changed")
         } else {
-            format!("{path:?} is no field of {}; expected {}", self.resource, self.mutable.join(", "))
+            // An error has to fit into a client's headers, however long a path is.
+            let (path, more) =
+                path.char_indices().nth(PATH_CHARS_TOLD).map_or((path, ""), |(end, _)| (&path[..end], "..."));
+            format!("{path:?}{more} is no field of {}; expected {}", self.resource, self.mutable.join(", "))
         }
     }
 }
