@@ -6,6 +6,7 @@ mod calls;
 mod compare;
 mod driven;
 mod echo;
+mod growth;
 mod h2load;
 mod keys;
 mod limiter;
@@ -51,6 +52,8 @@ enum Command {
     Counting(counting::Arguments),
     /// The worker's pace and size over a long queue of batches of many snippets
     Backlog(backlog::Arguments),
+    /// What snippets take in Postgres, and how fast they go in
+    Growth(growth::Arguments),
     /// How long it takes until a view shows in the count
     Freshness(freshness::Arguments),
     /// Reads out of Redis and out of Postgres, in small tables and large ones
@@ -99,6 +102,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Outage(arguments)) => outage::run(&arguments).await,
         Some(Command::Counting(arguments)) => counting::run(&arguments).await,
         Some(Command::Backlog(arguments)) => backlog::run(&arguments).await,
+        Some(Command::Growth(arguments)) => growth::run(&arguments).await,
         Some(Command::Freshness(arguments)) => freshness::run(&arguments).await,
         Some(Command::Reads(arguments)) => reads::run(&arguments).await,
         Some(Command::Recording(arguments)) => recording::run(&arguments).await,
