@@ -3,6 +3,8 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+use std::ops::Range;
+
 use e2e::{Client, assert_explained, until_views};
 use rpc::snippets::v1::{
     BatchGetSnippetsRequest, BatchGetSnippetsResponse, GetViewStatsRequest, Snippet, Tier, Visibility,
@@ -23,8 +25,8 @@ async fn from(server: &Service, address: &str) -> Client {
 }
 
 /// Ids that nobody has, but by a chance that nobody lives to see.
-fn made_up(ids: usize) -> Vec<String> {
-    (0..ids).map(|id| format!("0000000{id:04}")).collect()
+fn made_up(ids: Range<usize>) -> Vec<String> {
+    ids.map(|id| format!("0000000{id:04}")).collect()
 }
 
 async fn batch(client: &Client, ids: Vec<String>) -> Result<BatchGetSnippetsResponse, Status> {
@@ -44,10 +46,10 @@ fn assert_stopped(status: &Status, rule: &str, limit: &str) {
 /// Six hundred a minute, of which `known` is none.
 async fn stopped_after_six_hundred(server: &Service, known: &str) {
     let client = from(server, "198.51.100.1").await;
-    for _ in 0..5 {
-        assert_eq!(batch(&client, made_up(100)).await.unwrap().missing_ids.len(), 100);
+    for first in [0, 100, 200, 300, 400] {
+        assert_eq!(batch(&client, made_up(first..first + 100)).await.unwrap().missing_ids.len(), 100);
     }
-    for id in made_up(98) {
+    for id in made_up(500..598) {
         assert_eq!(client.look(&id).await.unwrap_err().code(), Code::NotFound);
     }
     let owner = client.as_new(Tier::Free).await.unwrap();
@@ -56,17 +58,20 @@ async fn stopped_after_six_hundred(server: &Service, known: &str) {
     let private = owner.create(private).await.unwrap().id;
     assert_eq!(client.get(&private).await.unwrap_err().code(), Code::NotFound);
     let headers = [("x-forwarded-for", "198.51.100.1")];
-    let page = http_get_with(server.grpc_addr(), &format!("/s/{}", made_up(1)[0]), &headers).await.unwrap();
+    let page =
+        http_get_with(server.grpc_addr(), &format!("/s/{}", made_up(598..599)[0]), &headers).await.unwrap();
     assert_eq!(page.status, 404);
-    // What is there was never counted, and malformed ids are no ids.
+    // What is there was never counted, malformed ids are no ids, and who comes back tries nothing new.
+    batch(&client, made_up(0..100)).await.unwrap();
+    assert_eq!(client.get(&made_up(500..501)[0]).await.unwrap_err().code(), Code::NotFound);
     client.get(known).await.unwrap();
     assert_eq!(client.get("not an id").await.unwrap_err().code(), Code::InvalidArgument);
     let (missing, limit) = ("missing_anonymous", "600");
-    assert_stopped(&client.get(&made_up(1)[0]).await.unwrap_err(), missing, limit);
+    assert_stopped(&client.get(&made_up(600..601)[0]).await.unwrap_err(), missing, limit);
     // From here on nothing tells what is there from what is not.
     assert_stopped(&client.get(known).await.unwrap_err(), missing, limit);
     assert_stopped(&batch(&client, vec![known.to_owned()]).await.unwrap_err(), missing, limit);
-    for path in [format!("/s/{known}"), format!("/s/{known}/raw"), format!("/s/{}", made_up(1)[0])] {
+    for path in [format!("/s/{known}"), format!("/s/{known}/raw"), format!("/s/{}", made_up(0..1)[0])] {
         let page = http_get_with(server.grpc_addr(), &path, &headers).await.unwrap();
         assert_eq!(page.status, 429, "{path}: {page:?}");
         assert!(page.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
@@ -107,19 +112,20 @@ async fn a_network_of_ipv6_is_one_and_an_account_is_itself() {
     let server = &product.snippets[0];
     let known = shared(server).await;
     for host in 1..=6 {
-        batch(&from(server, &format!("2001:db8::{host}")).await, made_up(100)).await.unwrap();
+        let ids = made_up(host * 100..host * 100 + 100);
+        batch(&from(server, &format!("2001:db8::{host}")).await, ids).await.unwrap();
     }
     let neighbour = from(server, "2001:db8::ffff:1").await;
-    let denied = neighbour.get(&made_up(1)[0]).await.unwrap_err();
+    let denied = neighbour.get(&made_up(0..1)[0]).await.unwrap_err();
     assert_stopped(&denied, "missing_anonymous", "600");
     assert_eq!(denied.get_details_quota_failure().unwrap().violations[0].subject, "address:2001:db8::/64");
     from(server, "2001:db8:0:1::1").await.get(&known).await.unwrap();
     // What it was shown has been seen, so it is told, and then no more.
     let account = neighbour.as_new(Tier::Free).await.unwrap();
-    for _ in 0..6 {
-        batch(&account, made_up(100)).await.unwrap();
+    for first in [0, 100, 200, 300, 400, 500] {
+        batch(&account, made_up(first..first + 100)).await.unwrap();
     }
-    let some = batch(&account, [made_up(1), vec![known.clone()]].concat()).await.unwrap();
+    let some = batch(&account, [made_up(600..601), vec![known.clone()]].concat()).await.unwrap();
     assert_eq!((some.snippets.len(), some.missing_ids.len()), (1, 1));
     assert_stopped(&account.get(&known).await.unwrap_err(), "missing", "600");
     let stats = GetViewStatsRequest { id: known.clone(), ..GetViewStatsRequest::default() };
@@ -139,13 +145,13 @@ async fn who_reads_what_is_there_is_not_looked_at_and_a_limiter_that_is_away_sto
         batch(&client, vec![known.clone()]).await.unwrap();
     }
     assert!(product.ratelimit.metric(CHECKS).await.unwrap() < before + 0.5);
-    assert_eq!(client.get(&made_up(1)[0]).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(client.get(&made_up(0..1)[0]).await.unwrap_err().code(), Code::NotFound);
     assert!(product.ratelimit.metric(CHECKS).await.unwrap() > before + 0.5);
 
     product.ratelimit.kill();
-    for _ in 0..7 {
-        batch(&client, made_up(100)).await.unwrap();
+    for first in [100, 200, 300, 400, 500, 600, 700] {
+        batch(&client, made_up(first..first + 100)).await.unwrap();
     }
-    assert_eq!(client.get(&made_up(1)[0]).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(client.get(&made_up(1..2)[0]).await.unwrap_err().code(), Code::NotFound);
     assert!(server.metric("snippets_unchecked_misses_total").await.unwrap() > 7.5);
 }

@@ -60,7 +60,7 @@ impl Snippets {
         }
         match self.read(&found.metadata.id, full, caller).await {
             Ok(Snippet { metadata, body }) => Ok(Some(Found { metadata, body: Some(body) })),
-            Err(ApiError::Denied(_)) => Ok(None),
+            Err(ApiError::Denied(_) | ApiError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

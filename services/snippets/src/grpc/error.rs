@@ -1,6 +1,6 @@
 //! Every way in which a call can fail, and the one place that turns it into a gRPC status.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chassis::{
     LogGate,
@@ -8,8 +8,9 @@ use chassis::{
 };
 use tonic::{Code, Status};
 
+use super::limit_misses::Missed;
 use crate::{
-    domain::{API_KEYS_MAX, Denial, Violations},
+    domain::{API_KEYS_MAX, Denial, SnippetId, Violations},
     ports::{AccountError, ChangeError, InsertError, RateLimitDenial, StoreError},
 };
 
@@ -25,6 +26,8 @@ pub(crate) enum ApiError {
     BatchTooLarge { bytes_max: usize },
     #[error(transparent)]
     Denied(#[from] Denial),
+    #[error("the snippet {id} does not exist")]
+    Missing { id: SnippetId },
     #[error("no such account or key")]
     AccountNotFound,
     #[error("the account has too many keys")]
@@ -47,6 +50,13 @@ pub(crate) enum ApiError {
     Store(#[from] StoreError),
     #[error("a bug: {0}")]
     Bug(&'static str),
+}
+
+impl ApiError {
+    /// Why a snippet was denied; what was missed is kept in mind for who limits that.
+    pub(super) fn about(id: &SnippetId, denial: Denial) -> Self {
+        if denial == Denial::NotFound { Self::Missing { id: *id } } else { denial.into() }
+    }
 }
 
 impl From<crate::domain::Violation> for ApiError {
@@ -88,7 +98,12 @@ impl From<AccountError> for ApiError {
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         log(&error);
-        public(error).into()
+        let missed = if let ApiError::Missing { id } = &error { Some(Missed::one(id)) } else { None };
+        let mut status = Status::from(public(error));
+        if let Some(missed) = missed {
+            status.set_source(Arc::new(missed));
+        }
+        status
     }
 }
 
@@ -132,7 +147,7 @@ fn public(error: ApiError) -> Error {
                 "the bodies have more than {bytes_max} bytes together; ask for fewer ids, or for the BASIC view"
             ),
         ),
-        ApiError::Denied(Denial::NotFound) => {
+        ApiError::Denied(Denial::NotFound) | ApiError::Missing { .. } => {
             Error::new(Code::NotFound, "SNIPPET_NOT_FOUND", "the snippet does not exist")
         }
         ApiError::Denied(Denial::PermissionDenied) => {

@@ -39,7 +39,8 @@ impl Snippets {
 
     /// The snippet, if the caller may read it. This is no view.
     pub(crate) async fn find(&self, caller: &Caller, id: &SnippetId) -> Result<Found, ApiError> {
-        Ok(Found(authorize(Action::Read, self.store.get(id).await?, caller, now())?))
+        let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now());
+        snippet.map(Found).map_err(|denial| ApiError::about(id, denial))
     }
 }
 

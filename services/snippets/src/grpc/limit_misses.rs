@@ -1,46 +1,66 @@
 //! Limits how often a caller may ask for what is not there, or not for it to read, so that nobody finds snippets by trying ids.
 //!
-//! Only a read that found nothing is charged. Who is over the limit is told so on every read for as long as it lasts: it could
-//! tell what is there from what is not, otherwise.
+//! Only a read that found nothing is charged, and only the first of an id: who comes back to a link that is gone tries nothing. Who is
+//! over the limit is told so on every read for as long as it lasts: it could tell what is there from what is not, otherwise.
 
 mod denied;
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
 };
 use http::Response;
-use tonic::{Code, Status};
+use moka::sync::Cache;
+use tonic::Status;
 
 use super::{
     error::ApiError,
     limits::{charge, refusal},
 };
 use crate::{
-    domain::Caller,
+    domain::{Caller, SnippetId},
     ports::{Charge, RateLimiter},
 };
 use denied::Denied;
+
+/// Longest that an id which a caller has missed is free of charge, and most of them.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+const KNOWN_MAX: u64 = 50_000;
 
 /// What the limit stands on.
 pub(crate) struct Misses {
     limiter: Arc<dyn RateLimiter>,
     denied: Denied,
+    /// Callers, each with an id.
+    known: Cache<(String, String), ()>,
 }
 
-/// In the extensions of an answer that found less than was asked for.
-#[derive(Debug, Clone, Copy)]
+/// In the extensions of an answer, or the source of an error: ids that were not found.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} ids are missing", .ids.len())]
 pub(super) struct Missed {
-    pub count: usize,
-    /// It shows some of what was asked for, whose views are taken by now.
+    pub ids: Vec<String>,
+    /// The answer shows some of what was asked for, whose views are taken by now.
     pub shows_some: bool,
+}
+
+impl Missed {
+    pub fn one(id: &SnippetId) -> Self {
+        Self { ids: vec![id.to_string()], shows_some: false }
+    }
+
+    fn by<B>(response: &Response<B>) -> Option<Self> {
+        let error = response.extensions().get::<Status>().and_then(Error::source);
+        response.extensions().get().or_else(|| error?.downcast_ref()).cloned()
+    }
 }
 
 impl Misses {
     pub fn new(limiter: Arc<dyn RateLimiter>) -> Self {
-        Self { limiter, denied: Denied::default() }
+        let known = Cache::builder().max_capacity(KNOWN_MAX).time_to_live(KNOWN_FOR).build();
+        Self { limiter, denied: Denied::default(), known }
     }
 
     /// Has a read served, if its caller is not over the limit, nor gets there by it.
@@ -58,21 +78,31 @@ impl Misses {
             return Status::from(refusal(caller.as_ref(), denial)).into_http();
         }
         let response = serve(request).await;
-        let Some(missed) = missed(&response) else { return response };
-        match self.judge(caller, missed).await {
-            Ok(()) => response,
-            Err(error) => Status::from(error).into_http(),
+        let Some((missed, caller)) = Missed::by(&response).zip(caller) else { return response };
+        match self.judge(&caller, &missed).await {
+            Err(error) if !missed.shows_some => Status::from(error).into_http(),
+            _ => response,
         }
     }
 
-    /// Charges what an answer missed; why it is not to be sent, if so.
-    async fn judge(&self, caller: Option<Caller>, missed: Missed) -> Result<(), ApiError> {
-        let charged =
-            charge(&*self.limiter, caller.as_ref(), Charge::Misses { count: missed.count as u64 }).await;
-        if let (Err(ApiError::RateLimited { denial, .. }), Some(caller)) = (&charged, &caller) {
+    /// Charges what an answer missed.
+    async fn judge(&self, caller: &Caller, missed: &Missed) -> Result<(), ApiError> {
+        let name = caller.limited_as();
+        let mut new: Vec<_> = missed.ids.iter().map(|id| (name.clone(), id.clone())).collect();
+        new.retain(|tried| self.known.entry_by_ref(tried).or_insert(()).is_fresh());
+        if new.is_empty() {
+            return Ok(());
+        }
+        let charged = charge(&*self.limiter, Some(caller), Charge::Misses { count: new.len() as u64 }).await;
+        if charged.is_err() {
+            for tried in &new {
+                self.known.invalidate(tried);
+            }
+        }
+        if let Err(ApiError::RateLimited { denial, .. }) = &charged {
             self.denied.remember(caller, denial);
         }
-        if missed.shows_some { Ok(()) } else { charged }
+        charged
     }
 }
 
@@ -83,12 +113,4 @@ pub(crate) async fn limit_misses(
     next: Next,
 ) -> axum::response::Response {
     limit.limited(request, |request| next.run(request)).await
-}
-
-fn missed<B>(response: &Response<B>) -> Option<Missed> {
-    let code = response.headers().get("grpc-status");
-    if code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::NotFound) {
-        return Some(Missed { count: 1, shows_some: false });
-    }
-    response.extensions().get().copied()
 }

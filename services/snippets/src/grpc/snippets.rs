@@ -89,7 +89,8 @@ impl Snippets {
         caller: &Caller,
     ) -> Result<Snippet, ApiError> {
         loop {
-            let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now())?;
+            let snippet = authorize(Action::Read, self.store.get(id).await?, caller, now());
+            let snippet = snippet.map_err(|denial| ApiError::about(id, denial))?;
             // Where none could be taken there is none left, or it was edited meanwhile; the next look tells.
             if !full || self.take_view(&snippet.metadata, caller).await? {
                 return Ok(snippet);
@@ -150,7 +151,8 @@ impl Snippets {
         let request = request.into_inner();
         let range = view_stats::range(&request, now()).map_err(ApiError::from);
         let (id, range) = both(SnippetId::parse(&request.id), range)?;
-        authorize(Action::SeeStats, self.store.get(&id).await?, &caller, now())?;
+        let snippet = authorize(Action::SeeStats, self.store.get(&id).await?, &caller, now());
+        snippet.map_err(|denial| ApiError::about(&id, denial))?;
         Ok(view_stats::response(&self.view_history.stats(&id, range).await?))
     }
 }
@@ -214,9 +216,9 @@ impl SnippetService for Snippets {
         request: Request<pb::BatchGetSnippetsRequest>,
     ) -> Result<Response<pb::BatchGetSnippetsResponse>, Status> {
         let answer = self.batch_get(request).await?;
-        let missed = Missed { count: answer.missing_ids.len(), shows_some: !answer.snippets.is_empty() };
+        let missed = Missed { ids: answer.missing_ids.clone(), shows_some: !answer.snippets.is_empty() };
         let mut answer = Response::new(answer);
-        if missed.count > 0 {
+        if !missed.ids.is_empty() {
             answer.extensions_mut().insert(missed);
         }
         Ok(answer)
