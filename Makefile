@@ -49,5 +49,5 @@ else
 	$(TARGET)/debug/faults --schedules 5 --kill-replicas --spool
 endif
 
-fuzz: ## look for inputs that the rate limiter gets wrong (SECONDS_EACH=60)
+fuzz: ## look for inputs that the rate limiter or the API gets wrong (SECONDS_EACH=60)
 	scripts/fuzz.sh

@@ -13,9 +13,9 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 
 main() {
     cd "$home"
-    [ "$#" -gt 0 ] || set -- rules check
+    [ "$#" -gt 0 ] || set -- rules check api
     for target in "$@"; do
-        [ -f "src/$target/main.rs" ] || { echo "usage: $0 [rules] [check]" >&2; exit 2; }
+        [ -f "src/$target/main.rs" ] || { echo "usage: $0 [rules] [check] [api]" >&2; exit 2; }
     done
     install_compiler
     build
@@ -64,7 +64,7 @@ fuzz() {
             options+=(-dict=rules.dict)
             seeds+=(../services/ratelimit-core/tests/malformed_rules ../services/ratelimit/rules/examples)
             ;;
-        check) options+=(-len_control=20) ;;
+        check | api) options+=(-len_control=20) ;;
     esac
     local binary="$target_dir/$host/release/$target"
     # Only into the first folder it writes.
