@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 
 use crate::domain::{Violation, Violations};
 
-/// How much of a path is repeated that names no field.
+/// How many characters of a path are repeated that names no field.
 const PATH_CHARS_TOLD: usize = 40;
 
 /// The fields of a resource, by whether an update may name them.
@@ -55,10 +55,11 @@ impl Fields {
         } else if self.fixed.contains(&path) {
             format!("{path:?} can't be changed")
         } else {
-            // An error has to fit into a client's headers, however long a path is.
-            let (path, more) =
-                path.char_indices().nth(PATH_CHARS_TOLD).map_or((path, ""), |(end, _)| (&path[..end], "..."));
-            format!("{path:?}{more} is no field of {}; expected {}", self.resource, self.mutable.join(", "))
+            // An error has to fit into a client's headers, however long a path is, and whatever it takes to write it.
+            let mut path = path.escape_debug();
+            let told: String = path.by_ref().take(PATH_CHARS_TOLD).collect();
+            let more = if path.next().is_some() { "..." } else { "" };
+            format!("\"{told}\"{more} is no field of {}; expected {}", self.resource, self.mutable.join(", "))
         }
     }
 }
