@@ -56,7 +56,7 @@ async fn routes(data_dir: &TempDir, background: &mut Background) -> Router {
     let store = SqliteSnippetStore::new(database.clone());
     let cache = MemorySnippetCache::new(BYTES_MAX);
     let backends = Backends {
-        snippets: startup::cached(store, cache, BYTES_MAX, background),
+        snippets: startup::cached(store, cache, None, BYTES_MAX, background),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
         lists: Arc::new(SqliteSnippetLists::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),

@@ -161,6 +161,18 @@ pub trait Deletions: Send + Sync + 'static {
     async fn told(&self, ids: &[SnippetId]) -> Result<(), StoreError>;
 }
 
+/// Knows which snippets were changed of which the cache that replicas share may not have been told: whoever changes a snippet notes
+/// it here in the same step, and may be cut off from the cache, or die.
+#[async_trait]
+pub trait Invalidations: Send + Sync + 'static {
+    /// Up to `limit` that were changed a quarter of a second ago or earlier, those that have waited longest, and of each the version
+    /// before which all copies are outdated. Whoever asks is given the same, as nobody knows who reaches the cache.
+    async fn owed(&self, limit: u32) -> Result<Vec<(SnippetId, Version)>, StoreError>;
+
+    /// Forgets these, of which the cache was told, unless they were changed once more. It may leave out some.
+    async fn settled(&self, told: &[(SnippetId, Version)]) -> Result<(), StoreError>;
+}
+
 /// Lists snippets.
 #[async_trait]
 pub trait SnippetLists: Send + Sync + 'static {

@@ -12,8 +12,8 @@ use crate::{
     grpc::Api,
     near::NearSnippets,
     ports::{
-        AccountStore, BatchPublisher, Deletions, PageTokenKeys, RateLimiter, SnippetCache, SnippetLists,
-        SnippetStore, Sweep, ViewHistory, ViewTotals,
+        AccountStore, BatchPublisher, Deletions, Invalidations, PageTokenKeys, RateLimiter, SnippetCache,
+        SnippetLists, SnippetStore, Sweep, ViewHistory, ViewTotals,
     },
     sweeper::Sweeper,
     views::{
@@ -57,17 +57,24 @@ pub struct Backends {
     pub limiter: Arc<dyn RateLimiter>,
 }
 
-/// Puts caches in front of a store: one that replicas share, whose failed invalidations the background makes up for, and
-/// before it one of up to `near_bytes_max` bytes in this process.
+/// Puts caches in front of a store: one that replicas share, whose failed invalidations the background makes up for, also those
+/// of other replicas that are noted in `invalidations`, and before it one of up to `near_bytes_max` bytes in this process.
 pub fn cached(
     store: impl SnippetStore + 'static,
     cache: impl SnippetCache + 'static,
+    invalidations: Option<Arc<dyn Invalidations>>,
     near_bytes_max: u64,
     background: &mut Background,
 ) -> Arc<dyn SnippetStore> {
     let cached = Arc::new(CachedSnippets::new(store, cache));
-    let invalidations = cached.clone();
-    background.start("cache invalidations", |stop| async move { invalidations.run(stop).await });
+    let retried = cached.clone();
+    background.start("cache invalidations", |stop| async move { retried.run(stop).await });
+    if let Some(invalidations) = invalidations {
+        let relay = cached.clone();
+        background.start("cache invalidations of others", |stop| async move {
+            relay.relay(invalidations, stop).await;
+        });
+    }
     let near = Arc::new(NearSnippets::new(cached.clone(), near_bytes_max));
     let changed = near.clone();
     let heard = metrics::counter!("snippets_changes_heard_total");

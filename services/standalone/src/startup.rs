@@ -66,7 +66,7 @@ async fn app(
     let snippets = SqliteSnippetStore::new(database.clone());
     let cache = MemorySnippetCache::new(CACHE_BYTES_MAX);
     let backends = Backends {
-        snippets: snippets::startup::cached(snippets, cache, api.near_cache_bytes, &mut background),
+        snippets: snippets::startup::cached(snippets, cache, None, api.near_cache_bytes, &mut background),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
         deletions: Arc::new(SqliteDeletions::new(database.clone())),
         lists: Arc::new(SqliteSnippetLists::new(database.clone())),

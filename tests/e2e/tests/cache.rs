@@ -6,6 +6,7 @@
 use e2e::{Client, PATIENCE};
 use rpc::snippets::v1::{Snippet, Tier, Visibility};
 use stack::{Backends, Product, Proxy, Service, until};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 /// Two replicas, of which the second reaches the database through a proxy that can be cut.
@@ -58,6 +59,34 @@ async fn reads_are_served_from_the_cache_and_show_every_edit() {
     what_turned_private_is_gone(&owner, &one, &two).await;
     private_snippets_are_not_cached(&replicas, &owner).await;
     cached_reads_need_no_database(&replicas, &one, &two).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_first_reads_of_a_snippet_ask_the_database_once_a_replica() {
+    const CONNECTIONS: usize = 25;
+    const READERS_EACH: usize = 200;
+    let replicas = Replicas::start().await;
+    let [one, _] = replicas.clients().await;
+    let id = one.create(public("suddenly hot")).await.unwrap().id;
+    let services = [replicas.first(), &replicas.second];
+    let before = [requests(services[0], "miss").await, requests(services[1], "miss").await];
+    let mut readers = JoinSet::new();
+    for service in services {
+        for _ in 0..CONNECTIONS {
+            let client = Client::to(service).await.unwrap();
+            for _ in 0..READERS_EACH {
+                let (client, id) = (client.clone(), id.clone());
+                readers.spawn(async move { client.get(&id).await.unwrap().body });
+            }
+        }
+    }
+    let bodies = readers.join_all().await;
+    assert_eq!(bodies.len(), 2 * CONNECTIONS * READERS_EACH);
+    assert!(bodies.iter().all(|body| body == "suddenly hot"));
+    for (service, before) in services.into_iter().zip(before) {
+        let misses = requests(service, "miss").await - before;
+        assert!(misses < 1.5, "{misses} readings of the database");
+    }
 }
 
 async fn second_read_is_a_hit(replicas: &Replicas, reader: &Client) {

@@ -2,6 +2,7 @@
 
 mod many;
 mod pending;
+mod relay;
 
 use crate::{
     domain::{Snippet, SnippetId, SnippetPatch, Version},

@@ -4,6 +4,7 @@ use crate::domain::{SnippetId, Version};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, hash_map::Entry},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +25,8 @@ pub(super) struct Pending {
     /// Whether to look further: reads take no lock while nothing is owed.
     any: AtomicBool,
     state: Mutex<State>,
+    /// What the cache was told of lately, if anybody wants to know.
+    settled: Mutex<Option<Vec<(SnippetId, Version)>>>,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +81,9 @@ impl Pending {
 
     /// Notes that `due` is no longer owed, unless more came on top meanwhile.
     pub(super) fn settled(&self, id: &SnippetId, due: Due) {
+        if let Due::Invalidate(version) = due {
+            self.note_settled(*id, version);
+        }
         let mut state = self.state.lock();
         match due {
             Due::Invalidate(version) if state.outdated.get(id) == Some(&version) => {
@@ -89,6 +95,22 @@ impl Pending {
             Due::Invalidate(_) | Due::LookUp(_) => {}
         }
         self.publish(&state);
+    }
+
+    /// Keeps in mind what is settled, for [`take_settled`](Self::take_settled).
+    pub(super) fn remember_settled(&self) {
+        self.settled.lock().get_or_insert_default();
+    }
+
+    /// Of what versions the cache was told since this was called the last time. Bounded: it may miss some.
+    pub(super) fn take_settled(&self) -> Vec<(SnippetId, Version)> {
+        self.settled.lock().as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    fn note_settled(&self, id: SnippetId, version: Version) {
+        if let Some(settled) = self.settled.lock().as_mut().filter(|settled| settled.len() < IDS_MAX) {
+            settled.push((id, version));
+        }
     }
 
     /// How much is owed.
@@ -173,6 +195,9 @@ impl Write {
     /// The cache knows, or need not.
     pub(super) fn settled(mut self) {
         self.settled = true;
+        if let Some(version) = self.committed {
+            self.pending.note_settled(self.id, version);
+        }
     }
 }
 

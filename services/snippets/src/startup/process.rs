@@ -12,9 +12,9 @@ use crate::{
     adapters::{
         amqp::AmqpBatchPublisher,
         postgres::{
-            self, Database, PostgresAccountStore, PostgresDeletions, PostgresPageTokenKeys,
-            PostgresSnippetLists, PostgresSnippetStore, PostgresSweep, PostgresViewHistory,
-            PostgresViewTotals,
+            self, Database, PostgresAccountStore, PostgresDeletions, PostgresInvalidations,
+            PostgresPageTokenKeys, PostgresSnippetLists, PostgresSnippetStore, PostgresSweep,
+            PostgresViewHistory, PostgresViewTotals,
         },
         ratelimit,
         redis_cache::{self, RedisSnippetCache},
@@ -93,8 +93,10 @@ impl Dependencies {
             background.start("read replica", |stop| async move { database.follow(stop).await });
         }
         let snippets = PostgresSnippetStore::new(self.database.clone());
+        let invalidations = Arc::new(PostgresInvalidations::new(self.database.clone()));
+        let near_bytes_max = api.near_cache_bytes;
         let backends = Backends {
-            snippets: cached(snippets, self.cache, api.near_cache_bytes, &mut background),
+            snippets: cached(snippets, self.cache, Some(invalidations), near_bytes_max, &mut background),
             sweep: Arc::new(PostgresSweep::new(self.database.clone())),
             deletions: Arc::new(PostgresDeletions::new(self.database.clone())),
             lists: Arc::new(PostgresSnippetLists::new(self.database.clone())),

@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use snippets::{
     adapters::postgres::{
-        Database, Options, PostgresAccountStore, PostgresDeletions, PostgresPageTokenKeys,
-        PostgresSnippetLists, PostgresSnippetStore, PostgresSweep, PostgresViewHistory, PostgresViewTotals,
-        migrate,
+        Database, Options, PostgresAccountStore, PostgresDeletions, PostgresInvalidations,
+        PostgresPageTokenKeys, PostgresSnippetLists, PostgresSnippetStore, PostgresSweep,
+        PostgresViewHistory, PostgresViewTotals, migrate,
     },
-    domain::{Granularity, Period, SnippetId},
+    domain::{Granularity, Period, SnippetId, SnippetPatch, Version, Visibility, now},
     ports::{
-        AccountStore, Deletions, InsertError, PageTokenKeys, SnippetLists, SnippetStore, StoreError, Sweep,
-        ViewHistory, ViewTotals,
+        AccountStore, Deletions, InsertError, Invalidations as _, PageTokenKeys, SnippetLists, SnippetStore,
+        StoreError, Sweep, ViewHistory, ViewTotals,
     },
 };
 use std::{
@@ -148,6 +148,42 @@ async fn a_counter_is_the_sum_of_its_rows_and_stops_at_the_largest_number() {
     for (id, views) in [(&some, 6), (&most, i64::MAX.unsigned_abs())] {
         assert_eq!(world.history.stats(id, range).await.unwrap().total(), views);
     }
+}
+
+#[tokio::test]
+async fn changes_of_which_there_may_be_copies_are_noted_until_the_cache_was_told() {
+    let world = world().await;
+    let noted =
+        PostgresInvalidations::new(Database::new(&Options::new(world.database.url().into())).unwrap());
+    let due = "update snippets.invalidations set due = now()";
+    let (edited, deleted) = (sample::snippet(), sample::visible(Visibility::Unlisted));
+    let uncached = [
+        sample::visible(Visibility::Private),
+        sample::limited(2),
+        sample::expiring(now() - Duration::from_secs(1)),
+    ];
+    for snippet in [&edited, &deleted].into_iter().chain(&uncached) {
+        world.snippets.insert(snippet, None).await.unwrap();
+    }
+    let (edited, deleted) = (edited.metadata.id, deleted.metadata.id);
+    let edit = async || world.snippets.update(&edited, &SnippetPatch::default(), None, now()).await.unwrap();
+    edit().await;
+    for id in [deleted].into_iter().chain(uncached.map(|snippet| snippet.metadata.id)) {
+        world.snippets.delete(&id, None).await.unwrap();
+    }
+
+    world.database.execute(due).await.unwrap();
+    let second = Version::FIRST.next();
+    let owed: HashMap<_, _> = noted.owed(10).await.unwrap().into_iter().collect();
+    assert_eq!(owed, HashMap::from([(edited, second), (deleted, second)]));
+
+    edit().await;
+    noted.settled(&[(edited, second), (deleted, second)]).await.unwrap();
+    world.database.execute(due).await.unwrap();
+    assert_eq!(noted.owed(10).await.unwrap(), [(edited, second.next())]);
+    noted.settled(&[(edited, second.next())]).await.unwrap();
+    let left = world.database.execute("select count(*) from snippets.invalidations").await.unwrap();
+    assert_eq!(left.trim(), "0");
 }
 
 #[tokio::test]

@@ -21,6 +21,11 @@ const SCHEMA: Schema = Schema {
         Migration::new(6, "list entries", include_str!("../../../migrations/postgres/0006_list_entries.sql"))
             .in_batches(),
         Migration::new(7, "deletions", include_str!("../../../migrations/postgres/0007_deletions.sql")),
+        Migration::new(
+            8,
+            "invalidations",
+            include_str!("../../../migrations/postgres/0008_invalidations.sql"),
+        ),
     ]),
 };
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod database;
 mod deletions;
+mod invalidations;
 mod lists;
 mod migrations;
 mod page_token_key;
@@ -18,6 +19,7 @@ pub use self::database::Database;
 pub use ::database::Options;
 pub use accounts::PostgresAccountStore;
 pub use deletions::PostgresDeletions;
+pub use invalidations::PostgresInvalidations;
 pub use lists::PostgresSnippetLists;
 pub use migrations::migrate;
 pub use page_token_key::PostgresPageTokenKeys;
