@@ -9,13 +9,13 @@ use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
         sqlite::{
-            Database, SqliteAccountStore, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
+            Database, SqliteAccountStore, SqliteDeletions, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
             SqliteSweep, SqliteViewHistory, SqliteViewTotals,
         },
     },
     config::ApiConfig,
     domain::{Caller, KeyHash},
-    ports::{BatchPublisher, PendingBatch, PublishError, RateLimiter, WriteDecision},
+    ports::{BatchPublisher, Charge, LimitDecision, PendingBatch, PublishError, RateLimiter},
     startup::{self, Backends},
 };
 use tempfile::TempDir;
@@ -57,6 +57,7 @@ async fn routes(data_dir: &TempDir, background: &mut Background) -> Router {
     let cache = MemorySnippetCache::new(BYTES_MAX);
     let backends = Backends {
         snippets: startup::cached(store, cache, None, BYTES_MAX, background),
+        deletions: Arc::new(SqliteDeletions::new(database.clone())),
         sweep: Arc::new(SqliteSweep::new(database.clone())),
         lists: Arc::new(SqliteSnippetLists::new(database.clone())),
         accounts: Arc::new(SqliteAccountStore::new(database.clone())),
@@ -74,7 +75,9 @@ async fn routes(data_dir: &TempDir, background: &mut Background) -> Router {
         views_pending_max: 1000,
         view_spool: None,
     };
-    startup::build(backends, config, Duration::from_secs(1), background).expect("there is no spool to fail")
+    let second = Duration::from_secs(1);
+    let routes = startup::build(backends, config, Router::new(), second, background);
+    routes.expect("there is no spool to fail").into_router()
 }
 
 /// Limits nothing, and takes any batch.
@@ -82,8 +85,8 @@ struct Nobody;
 
 #[async_trait]
 impl RateLimiter for Nobody {
-    async fn check_write(&self, _: &Caller) -> WriteDecision {
-        WriteDecision::Allowed
+    async fn check(&self, _: &Caller, _: Charge) -> LimitDecision {
+        LimitDecision::Allowed
     }
 }
 

@@ -10,26 +10,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request, response::Response};
 use futures_util::FutureExt as _;
-use http::HeaderMap;
 use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tower::{Service, ServiceExt as _};
-use tracing::{Instrument as _, Span};
+use tower::Service;
 
 use crate::{
     answer::Answer,
     background::panic_message,
+    call_span::CallSpan,
     config::ServerConfig,
     deadline,
     face::{self, Face},
     method_metrics::{Method, MethodMetrics},
-    overdue, propagation,
+    overdue,
     request_stream::RequestStream,
     room::Room,
-    status, telemetry,
+    routes::Routes,
+    status,
 };
 
 /// The address a connection comes from, in the extensions of each of its requests.
@@ -63,12 +63,14 @@ impl Calls {
         &self,
         method: &Method,
         face: Face,
-        routes: Router,
+        routes: &Routes,
         request: Request,
     ) -> Result<Response<Answer>, Status> {
         let mut place = self.room.take(method.is_stream())?;
         let deadline = Instant::now() + deadline::allowed(request.headers(), self.timeout);
-        let response = deadline::within(deadline, handle(routes, self.bounded(method, request))).await??;
+        let response =
+            deadline::within(deadline, handle(method, routes.answer(self.bounded(method, request))))
+                .await??;
         if !method.is_stream() {
             overdue::ends_at(deadline.into());
         }
@@ -91,15 +93,16 @@ impl Calls {
 /// Answers the calls of `routes` as the module says.
 pub(crate) fn conducted(
     calls: Arc<Calls>,
-    routes: Router,
+    routes: Routes,
 ) -> impl Service<Request, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
+    let routes = Arc::new(routes);
     tower::service_fn(move |request| conduct(calls.clone(), routes.clone(), request))
 }
 
 async fn conduct(
     calls: Arc<Calls>,
-    routes: Router,
+    routes: Arc<Routes>,
     request: Request,
 ) -> Result<Response<Answer>, Infallible> {
     let started = Instant::now();
@@ -108,33 +111,20 @@ async fn conduct(
         Face::Grpc => calls.metrics.method(request.uri().path()),
         Face::Http(_) => calls.metrics.http(),
     };
-    let span = span(method.path(), request.headers());
-    let answer = calls.answer(method, face, routes, request).instrument(span).await;
+    let span = CallSpan::begin(method.path(), request.headers());
+    let answer = span.around(calls.answer(method, face, &routes, request)).await;
     let response = answer.unwrap_or_else(|status| face.refusal(status).map(|body| Answer::new(body, None)));
     method.record(face::code(&response), started.elapsed());
     Ok(response)
 }
 
-fn span(path: &'static str, headers: &HeaderMap) -> Span {
-    if !telemetry::exports_traces() {
-        // Each field is written down for log lines, whether or not there are any.
-        return tracing::info_span!("call", rpc.method = path);
-    }
-    let span = tracing::info_span!("call", otel.name = path, otel.kind = "server", rpc.method = path);
-    if !span.is_disabled() && headers.contains_key("traceparent") {
-        propagation::set_parent(&span, |key| headers.get(key)?.to_str().ok());
-    }
-    span
+async fn handle(method: &Method, answer: impl Future<Output = Response>) -> Result<Response, Status> {
+    AssertUnwindSafe(answer).catch_unwind().await.map_err(|panic| panicked(method, &*panic))
 }
 
-async fn handle(routes: Router, request: Request) -> Result<Response, Status> {
-    let handled = AssertUnwindSafe(routes.oneshot(request)).catch_unwind().await;
-    let Ok(response) = handled.map_err(|panic| panicked(&*panic))?;
-    Ok(response)
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Status {
-    tracing::error!(message = panic_message(panic).unwrap_or("not a text"), "a handler panicked");
+fn panicked(method: &Method, panic: &(dyn Any + Send)) -> Status {
+    let message = panic_message(panic).unwrap_or("not a text");
+    tracing::error!(method = method.path(), panic = message, "a handler panicked");
     metrics::counter!("grpc_panics_total").increment(1);
     status::Error::new(Code::Internal, "INTERNAL", "internal error").into()
 }

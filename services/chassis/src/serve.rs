@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,9 @@ use crate::{
     call::{self, Calls},
     config::ServerConfig,
     health::Monitor,
-    infrastructure, socket, status, telemetry,
+    infrastructure,
+    routes::Routes,
+    socket, status, telemetry,
     workers::Workers,
 };
 
@@ -28,7 +29,7 @@ pub struct App {
     /// `ErrorInfo.domain` of its errors.
     pub error_domain: &'static str,
     /// Its gRPC services and HTTP routes. Health and reflection are added.
-    pub routes: Router,
+    pub routes: Routes,
     /// What it depends on.
     pub health: Health,
     /// What it runs beside its calls; stopped once the last call has been answered.
@@ -87,7 +88,7 @@ impl Bound {
         status::set_domain(app.error_domain);
         let Self { config, listener, admin } = self;
         let (reporter, infrastructure) = infrastructure::routes(app.health.service_names())?;
-        let routes = infrastructure.merge(app.routes.reset_fallback());
+        let routes = app.routes.merge(infrastructure);
         let monitor = Monitor::new(app.health, reporter);
         // Before the first probe nothing is known, and nothing is promised.
         monitor.publish().await;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use chassis::Background;
+use chassis::{Background, Routes};
 
 use crate::{
     cached::CachedSnippets,
@@ -97,7 +97,7 @@ pub fn build(
     for_admins: Router,
     background_timeout: Duration,
     background: &mut Background,
-) -> Result<Router, OpenSpoolError> {
+) -> Result<Routes, OpenSpoolError> {
     let view_counts = Arc::new(ViewCounts::new(backends.totals));
     let refreshed = view_counts.clone();
     background.start("view count refresher", |stop| async move { refreshed.run(stop).await });

@@ -80,9 +80,7 @@ async fn app(
     // Whoever reaches the API reaches the limiter, too.
     let for_admins = ratelimit::grpc::routes_for_operators(limiter.clone());
     let routes = snippets::startup::build(backends, api, for_admins, background_timeout, &mut background)?;
-    let routes = routes
-        .reset_fallback()
-        .merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None).reset_fallback());
+    let routes = routes.merge(ratelimit::grpc::routes(limiter, ResponseHeaders::None));
     Ok(App { error_domain: "snippets", routes, health: health(database), background })
 }
 

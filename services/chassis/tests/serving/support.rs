@@ -125,7 +125,7 @@ impl Server {
         let handler = Arc::new(Obedient::default());
         let service = RateLimitServiceServer::from_arc(handler.clone()).max_decoding_message_size(1024);
         let routes = Routes::new(service).into_axum_router().merge(plain());
-        let app = App { error_domain: "test", routes, health, background };
+        let app = App { error_domain: "test", routes: routes.into(), health, background };
         let stop = CancellationToken::new();
         let run = bound.run(app, stop.clone());
         #[expect(clippy::disallowed_methods, reason = "joined by Server::ended")]

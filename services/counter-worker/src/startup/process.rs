@@ -75,7 +75,7 @@ fn app(
         Need::ToStart,
         rabbitmq,
     );
-    Ok(App { error_domain: NAME, routes: axum::Router::new(), health, background })
+    Ok(App { error_domain: NAME, routes: axum::Router::new().into(), health, background })
 }
 
 /// Two flushes: while one is being committed the next one arrives. The snippets service's greatest batch has 128 KiB, so that

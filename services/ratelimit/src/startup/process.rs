@@ -48,7 +48,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         background.start("rules reload", |stop| reloader.run(stop));
     }
     let routes = grpc::routes(limiter, config.envoy_response_headers);
-    let app = App { error_domain: NAME, routes, health: health(counters), background };
+    let app = App { error_domain: NAME, routes: routes.into(), health: health(counters), background };
     Ok(chassis::serve_until_signal(bound, app, telemetry).await?)
 }
 

@@ -1,16 +1,10 @@
 //! GetSnippet, which is called more than all else together: its own route spares what the others share, and its answer is written
 //! from the texts in memory straight into what is sent.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::BufMut;
-use futures_util::future::BoxFuture;
-use http::Response;
 use prost::{
     Message as _,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
@@ -18,12 +12,11 @@ use prost::{
 use rpc::snippets::v1 as pb;
 use tonic::{
     Status,
-    body::Body,
     codec::{BufferSettings, Codec, CompressionEncoding, EnabledCompressionEncodings, EncodeBuf, Encoder},
     server::Grpc,
 };
 use tonic_prost::{ProstCodec, ProstDecoder};
-use tower::{Service, service_fn};
+use tower::service_fn;
 
 use super::{Callers, REQUEST_BYTES_MAX, limit_misses::Misses, snippets::Snippets};
 use crate::domain::Body as Text;
@@ -65,30 +58,19 @@ impl GetSnippet {
     pub(super) fn new(api: Arc<Snippets>, callers: Arc<Callers>, misses: Arc<Misses>) -> Self {
         Self(Arc::new(Parts { api, callers, misses }))
     }
-}
 
-impl Service<Request> for GetSnippet {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let parts = self.0.clone();
-        Box::pin(async move {
-            match parts.callers.admit(request).await {
-                Ok(request) => Ok(parts.misses.limited(request, |request| parts.get(request)).await),
-                Err(error) => Ok(Status::from(error).into_http()),
-            }
-        })
+    pub(super) async fn answer(self, request: Request) -> Response {
+        let Parts { callers, misses, .. } = &*self.0;
+        let response = match callers.admit(request).await {
+            Ok(request) => misses.limited(request, |request| self.0.get(request)).await,
+            Err(error) => Status::from(error).into_http(),
+        };
+        response.map(Body::new)
     }
 }
 
 impl Parts {
-    async fn get(&self, request: Request) -> Response<Body> {
+    async fn get(&self, request: Request) -> Response<tonic::body::Body> {
         let get = service_fn(|request| async { Ok(tonic::Response::new(self.api.get(request).await?)) });
         let mut encodings = EnabledCompressionEncodings::default();
         encodings.enable(CompressionEncoding::Gzip);

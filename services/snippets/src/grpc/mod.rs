@@ -27,12 +27,13 @@ mod view_stats;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
+use chassis::Routes;
 use rpc::snippets::v1::{
     account_service_server::AccountServiceServer, snippet_service_server::SnippetServiceServer,
 };
 use tonic::{
     codec::CompressionEncoding::{Gzip, Zstd},
-    service::Routes,
+    service,
 };
 
 use crate::{
@@ -87,7 +88,7 @@ pub struct Api {
 
 impl Api {
     /// Both services and the HTTP face, behind authentication and the limits.
-    pub fn routes(self) -> Router {
+    pub fn routes(self) -> Routes {
         let page_tokens = Arc::new(page_token::PageTokens::new(self.page_token_keys));
         let snippets = Arc::new(Snippets {
             store: self.snippets,
@@ -110,14 +111,14 @@ impl Api {
         let misses = Arc::new(Misses::new(self.limiter.clone()));
         let http = http::routes(snippets.clone(), self.limiter.clone(), misses.clone(), callers.clone());
         let get_snippet = GetSnippet::new(snippets.clone(), callers.clone(), misses.clone());
-        Routes::new(accounts)
+        let routes = service::Routes::new(accounts)
             .into_axum_router()
             .merge(reads(&snippets, misses))
             .merge(writes(&snippets, self.limiter))
             .merge(self.for_admins.layer(middleware::from_fn(admins_only::admins_only)))
             .layer(middleware::from_fn_with_state(callers, authenticate))
-            .route_service(get_snippet::PATH, get_snippet)
-            .merge(http)
+            .merge(http);
+        Routes::from(routes).with_hot(get_snippet::PATH, move |request| get_snippet.clone().answer(request))
     }
 }
 
