@@ -9,8 +9,8 @@ use snippets::{
     adapters::{
         memory_cache::MemorySnippetCache,
         sqlite::{
-            Database, SqliteAccountStore, SqliteDeletions, SqlitePageTokenKeys, SqliteSnippetLists, SqliteSnippetStore,
-            SqliteSweep, SqliteViewHistory, SqliteViewTotals,
+            Database, SqliteAccountStore, SqliteDeletions, SqlitePageTokenKeys, SqliteSnippetLists,
+            SqliteSnippetStore, SqliteSweep, SqliteViewHistory, SqliteViewTotals,
         },
     },
     config::ApiConfig,
