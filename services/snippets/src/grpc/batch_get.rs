@@ -77,11 +77,12 @@ impl Snippets {
         let (mut whole, mut room) = (HashMap::new(), BODY_BYTES_MAX);
         let mut wanted = ids.to_vec();
         while !wanted.is_empty() {
-            let found = self.store.get_many(&wanted, room).await?;
-            let readable = found.iter().filter(|found| may_read(&found.metadata, caller, now())).count();
-            let all_readable = readable == found.len();
+            let mut found = self.store.get_many(&wanted, room).await?;
+            let (all, now) = (found.len(), now());
+            found.retain(|found| may_read(&found.metadata, caller, now));
+            let all_readable = found.len() == all;
             wanted.clear();
-            for found in found.into_iter().filter(|found| may_read(&found.metadata, caller, now())) {
+            for found in found {
                 let id = found.metadata.id;
                 match &found.body {
                     Some(body) => {

@@ -31,9 +31,7 @@ pub struct Database {
 impl Database {
     /// Opens no connection yet, so that the service starts with the database away. Fails on a malformed URL.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
-        let _ = Meters::new();
-        let primary = ::database::Database::new("snippets", options)?;
-        Ok(Self { primary, standby: None, edited: Arc::default() })
+        Self::over(options, None)
     }
 
     /// The same, with a standby of it at `url` for what may be read from one. It is used once [`follow`](Self::follow) runs.
@@ -46,8 +44,16 @@ impl Database {
             statement_timeout: STANDBY_TIMEOUT,
             ..options.clone()
         };
-        let standby = ::database::Database::new("snippets", &options_of_standby)?;
-        Ok(Self { standby: Some(Arc::new(Standby::new(standby, Meters::new()))), ..Self::new(options)? })
+        Self::over(options, Some(::database::Database::new("snippets", &options_of_standby)?))
+    }
+
+    fn over(options: &Options, standby: Option<::database::Database>) -> anyhow::Result<Self> {
+        let meters = Meters::new();
+        Ok(Self {
+            primary: ::database::Database::new("snippets", options)?,
+            standby: standby.map(|standby| Arc::new(Standby::new(standby, meters))),
+            edited: Arc::default(),
+        })
     }
 
     /// Looks how far the standby is, until stopped.
