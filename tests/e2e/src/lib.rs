@@ -7,4 +7,4 @@ mod product;
 
 pub use client::{Client, Credentials, NewKey, RawCall, Recognized};
 pub use errors::{Visible, assert_explained, violated_fields, visible};
-pub use product::{ADMIN_KEY, PATIENCE, backends, product, service, service_of, until_views};
+pub use product::{ADMIN_KEY, PATIENCE, backends, product, service, service_of, shared_product, until_views};

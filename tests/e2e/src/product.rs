@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stack::{Backends, Product, ProductBuilder, Service, ServiceBuilder, binary, shared, until};
+use tokio::sync::OnceCell;
 
 use crate::Client;
 
@@ -29,6 +30,12 @@ pub async fn backends() -> Backends {
 pub fn product(backends: &Backends) -> ProductBuilder {
     let builder = Product::builder(backends.clone());
     SETTINGS.iter().fold(builder, |builder, (name, value)| builder.env(name, *value))
+}
+
+/// Two replicas and a worker that all tests of a program share.
+pub async fn shared_product() -> anyhow::Result<&'static Product> {
+    static PRODUCT: OnceCell<Product> = OnceCell::const_new();
+    PRODUCT.get_or_try_init(async || product(&backends().await).workers(1).start().await).await
 }
 
 /// One more service on these backends, beside a product or instead of one. A `snippets` wants a `RATELIMIT_URL`, too.

@@ -3,30 +3,18 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use e2e::{Client, assert_explained, until_views, violated_fields};
+use e2e::{Client, assert_explained, shared_product, until_views, violated_fields};
 use rpc::snippets::v1::{
     BatchGetSnippetsRequest, BatchGetSnippetsResponse, Snippet, SnippetView, Tier, Visibility,
 };
-use stack::{Backends, Product};
-use tokio::sync::OnceCell;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// Ids that no snippet has.
 const MISSING: [&str; 2] = ["zzzzzzzzzzz", "00000000000"];
 
-async fn product() -> &'static Product {
-    static PRODUCT: OnceCell<(Backends, Product)> = OnceCell::const_new();
-    let start = async || {
-        let backends = e2e::backends().await;
-        let product = e2e::product(&backends).workers(1).start().await.unwrap();
-        (backends, product)
-    };
-    &PRODUCT.get_or_init(start).await.1
-}
-
 async fn anonymous() -> Client {
-    Client::to(&product().await.snippets[0]).await.unwrap()
+    Client::to(&shared_product().await.unwrap().snippets[0]).await.unwrap()
 }
 
 async fn create(client: &Client, visibility: Visibility, bytes: usize) -> Snippet {

@@ -5,27 +5,16 @@
 
 use std::time::Duration;
 
-use e2e::{Client, assert_explained, until_views, violated_fields};
+use e2e::{Client, assert_explained, shared_product, until_views, violated_fields};
 use rpc::snippets::v1::{
     ListOrder, ListSnippetsRequest, ListSnippetsResponse, Snippet, Tier, UpdateSnippetRequest, Visibility,
 };
-use stack::{Backends, Product, unique, until};
-use tokio::sync::OnceCell;
+use stack::{unique, until};
 use tonic::{Code, Status};
-
-async fn product() -> &'static Product {
-    static PRODUCT: OnceCell<(Backends, Product)> = OnceCell::const_new();
-    let start = async || {
-        let backends = e2e::backends().await;
-        let product = e2e::product(&backends).workers(1).start().await.unwrap();
-        (backends, product)
-    };
-    &PRODUCT.get_or_init(start).await.1
-}
 
 /// An anonymous caller of one of two replicas.
 async fn anonymous(replica: usize) -> Client {
-    Client::to(&product().await.snippets[replica]).await.unwrap()
+    Client::to(&shared_product().await.unwrap().snippets[replica]).await.unwrap()
 }
 
 async fn list(client: &Client, request: &ListSnippetsRequest) -> Result<ListSnippetsResponse, Status> {

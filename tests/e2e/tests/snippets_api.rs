@@ -3,31 +3,20 @@
 // A test fails by panicking, also in what its tests share.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use e2e::{Client, PATIENCE, assert_explained, until_views, visible};
+use e2e::{Client, PATIENCE, assert_explained, shared_product, until_views, visible};
 use rpc::snippets::v1::{
     DeleteSnippetRequest, GetCallerRequest, GetSnippetRequest, GetSnippetResponse, Snippet, SnippetView,
     Tier, UpdateSnippetRequest, Visibility,
 };
-use stack::{Backends, Product, until};
-use tokio::sync::OnceCell;
+use stack::until;
 use tonic::{Code, Status};
 
 /// An id that no snippet has.
 const MISSING: &str = "00000000000";
 
-async fn product() -> &'static Product {
-    static PRODUCT: OnceCell<(Backends, Product)> = OnceCell::const_new();
-    let start = async || {
-        let backends = e2e::backends().await;
-        let product = e2e::product(&backends).workers(1).start().await.unwrap();
-        (backends, product)
-    };
-    &PRODUCT.get_or_init(start).await.1
-}
-
 /// An anonymous caller of one replica.
 async fn anonymous() -> Client {
-    Client::to(&product().await.snippets[0]).await.unwrap()
+    Client::to(&shared_product().await.unwrap().snippets[0]).await.unwrap()
 }
 
 fn snippet(visibility: Visibility) -> Snippet {
@@ -79,7 +68,7 @@ async fn a_snippet_is_created_read_edited_and_deleted() {
     assert_eq!(created, expected);
     assert_eq!(owner.get(&created.id).await.unwrap(), created);
     // Another caller through another replica: what was acknowledged is there.
-    let other = Client::to(&product().await.snippets[1]).await.unwrap();
+    let other = Client::to(&shared_product().await.unwrap().snippets[1]).await.unwrap();
     assert_eq!(other.look(&created.id).await.unwrap(), Snippet { body: String::new(), ..created.clone() });
 
     let change = Snippet { id: created.id.clone(), title: "Size".into(), ..Snippet::default() };
@@ -215,7 +204,7 @@ async fn owner_on_second(owner: &Client) -> Client {
     let me = owner.accounts().get_caller(GetCallerRequest {}).await.unwrap().into_inner().account.unwrap();
     let request = rpc::snippets::v1::CreateApiKeyRequest { account_id: me.id, ..Default::default() };
     let key = owner.as_admin().accounts().create_api_key(request).await.unwrap().into_inner();
-    Client::to(&product().await.snippets[1]).await.unwrap().with_key(&key.secret)
+    Client::to(&shared_product().await.unwrap().snippets[1]).await.unwrap().with_key(&key.secret)
 }
 
 #[tokio::test]
